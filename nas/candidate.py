@@ -1,0 +1,249 @@
+"""What is searched: an architecture with the recipe that trains it.
+
+A candidate's id is a content hash that leaves out fields at their default, so that a knob added later with
+the old behaviour as its default does not rename old candidates.
+"""
+
+import dataclasses
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal, Self, TypeVar
+
+from nas.errors import SpecError
+
+Record = TypeVar("Record")
+
+
+@dataclass(frozen=True, slots=True)
+class Deviation:
+    """One layer that differs from the shared values; a field left at 0 keeps the shared value."""
+
+    layer: int
+    heads: int = 0
+    kv_heads: int = 0
+    mlp_width: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Layer:
+    """A layer with everything resolved. ``window`` is its attention span in tokens, 0 for the whole context."""
+
+    heads: int
+    kv_heads: int
+    mlp_width: int
+    window: int
+
+
+@dataclass(frozen=True, slots=True)
+class Architecture:
+    """A decoder-only transformer of the Llama/Qwen3 family: RMSNorm before each sublayer, rotary positions,
+    grouped-query attention, gated SiLU MLP, no biases.
+
+    Attributes:
+        depth: number of layers.
+        width: size of the residual stream.
+        heads, head_size, kv_heads: query heads, their size, and key/value heads (a divisor of ``heads``).
+        mlp_width: hidden size of the gated MLP (three matrices of width x mlp_width).
+        vocabulary: token types; 256 means raw bytes.
+        context: tokens in a training sequence.
+        tied: the head shares the embedding's weights.
+        qk_norm: RMSNorm over each query and key head (as Qwen3).
+        window: span of the short layers in tokens, a divisor of ``context`` below it; 0 when all are long.
+        window_pattern: S (short) and L (long), repeated over the layers; the last layer is always long.
+        deviations: layers that differ from the shared values, ascending by layer.
+    """
+
+    depth: int
+    width: int
+    heads: int
+    head_size: int
+    kv_heads: int
+    mlp_width: int
+    vocabulary: int
+    context: int
+    tied: bool = True
+    qk_norm: bool = True
+    window: int = 0
+    window_pattern: str = "L"
+    deviations: tuple[Deviation, ...] = ()
+
+    def __post_init__(self) -> None:
+        for name in ("depth", "width", "heads", "head_size", "kv_heads", "mlp_width", "context"):
+            _require(getattr(self, name) >= 1, name, "must be at least 1", getattr(self, name))
+        _require(self.head_size % 2 == 0, "head_size", "must be even (rotary positions turn pairs)", self.head_size)
+        _require(self.vocabulary >= 256, "vocabulary", "must be at least 256, the bytes", self.vocabulary)
+        _require(self.heads % self.kv_heads == 0, "kv_heads", f"must divide heads ({self.heads})", self.kv_heads)
+        pattern = self.window_pattern
+        _require(bool(pattern) and set(pattern) <= {"S", "L"}, "window_pattern", "must be of S and L", pattern)
+        if self.window:
+            divides = 0 < self.window < self.context and self.context % self.window == 0
+            _require(divides, "window", f"must divide context ({self.context}) and be below it", self.window)
+        _require(("S" in pattern) == bool(self.window), "window", "goes with an S in window_pattern", self.window)
+        numbers = [deviation.layer for deviation in self.deviations]
+        ascending = numbers == sorted(set(numbers)) and all(0 <= n < self.depth for n in numbers)
+        _require(ascending, "deviations", "must name layers of the model once, ascending", numbers)
+        for layer in self.layers():
+            _require(layer.heads % layer.kv_heads == 0, "deviations", "kv_heads must divide heads", layer)
+
+    def layers(self) -> tuple[Layer, ...]:
+        """The layers from input to output, deviations applied."""
+        by_layer = {deviation.layer: deviation for deviation in self.deviations}
+        shared = Deviation(layer=-1)
+        resolved = []
+        for index in range(self.depth):
+            own = by_layer.get(index, shared)
+            short = self.window_pattern[index % len(self.window_pattern)] == "S" and index != self.depth - 1
+            resolved.append(
+                Layer(
+                    heads=own.heads or self.heads,
+                    kv_heads=own.kv_heads or self.kv_heads,
+                    mlp_width=own.mlp_width or self.mlp_width,
+                    window=self.window if short else 0,
+                )
+            )
+        return tuple(resolved)
+
+    @property
+    def uniform(self) -> bool:
+        """All layers have the same shapes (windows may differ)."""
+        return len({(layer.heads, layer.kv_heads, layer.mlp_width) for layer in self.layers()}) == 1
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """How a candidate is trained. Rates are multipliers of a prior by width, depth and batch (`nas.plan`), so
+    that one recipe carries over scales; the schedule is a function of progress p in [0, 1].
+
+    Attributes:
+        batch_tokens: tokens in one optimizer step, a multiple of the context.
+        optimizer: ``muon`` (matrices by Muon, the rest by AdamW) or ``adamw``.
+        matrix_rate, embedding_rate: learning-rate multipliers; ``embedding_rate`` also drives head and norms.
+        weight_decay: decoupled decay of the matrices.
+        dropout: on the output of each sublayer, for data that repeats.
+        warmup, cooldown: shares of p in which the rate rises linearly from 0 and falls linearly to ``floor``.
+        floor: share of the peak rate that is left at p = 1.
+    """
+
+    batch_tokens: int
+    optimizer: Literal["muon", "adamw"] = "muon"
+    matrix_rate: float = 1.0
+    embedding_rate: float = 1.0
+    weight_decay: float = 0.0
+    dropout: float = 0.0
+    warmup: float = 0.02
+    cooldown: float = 0.7
+    floor: float = 0.0
+
+    def __post_init__(self) -> None:
+        _require(self.batch_tokens >= 1, "batch_tokens", "must be at least 1", self.batch_tokens)
+        _require(self.optimizer in ("muon", "adamw"), "optimizer", "must be muon or adamw", self.optimizer)
+        for name in ("matrix_rate", "embedding_rate"):
+            _require(getattr(self, name) > 0, name, "must be above 0", getattr(self, name))
+        _require(self.weight_decay >= 0, "weight_decay", "must be at least 0", self.weight_decay)
+        _require(0 <= self.dropout < 1, "dropout", "must be at least 0 and below 1", self.dropout)
+        for name in ("warmup", "cooldown", "floor"):
+            _require(0 <= getattr(self, name) <= 1, name, "must be a share of 1", getattr(self, name))
+        _require(self.warmup + self.cooldown <= 1, "cooldown", "must fit into 1 with warmup", self.cooldown)
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """An architecture with its recipe."""
+
+    architecture: Architecture
+    recipe: Recipe
+    id: str = field(init=False, compare=False)
+
+    def __post_init__(self) -> None:
+        batch, context = self.recipe.batch_tokens, self.architecture.context
+        _require(batch % context == 0, "batch_tokens", f"must be a multiple of context ({context})", batch)
+        canonical = json.dumps(self.to_dict(), sort_keys=True, separators=(",", ":"))
+        object.__setattr__(self, "id", hashlib.sha256(canonical.encode()).hexdigest()[:12])
+
+    @property
+    def sequences(self) -> int:
+        """Sequences in one optimizer step."""
+        return self.recipe.batch_tokens // self.architecture.context
+
+    def to_dict(self) -> dict[str, Any]:
+        """A mapping for JSON and YAML that leaves out fields at their default."""
+        return {"architecture": _sparse(self.architecture), "recipe": _sparse(self.recipe)}
+
+    @classmethod
+    def from_dict(cls, raw: Mapping[str, Any]) -> Self:
+        """The inverse of `to_dict`; raises `SpecError` for unknown or missing fields and wrong types."""
+        _known(raw, {"architecture", "recipe"}, "candidate")
+        architecture = dict(_mapping(raw, "architecture"))
+        deviations = architecture.pop("deviations", ())
+        _require(isinstance(deviations, (list, tuple)), "architecture.deviations", "must be a list", deviations)
+        architecture["deviations"] = tuple(_build(Deviation, d, "architecture.deviations") for d in deviations)
+        return cls(
+            _build(Architecture, architecture, "architecture"), _build(Recipe, _mapping(raw, "recipe"), "recipe")
+        )
+
+
+def _require(holds: bool, field_: str, rule: str, value: object) -> None:
+    if not holds:
+        raise SpecError(field_, rule, value)
+
+
+def _sparse(record: Any) -> dict[str, Any]:
+    """Fields of a dataclass that are not at their default; nested records as mappings."""
+    sparse = {}
+    for spec in dataclasses.fields(record):
+        value = getattr(record, spec.name)
+        if spec.default is dataclasses.MISSING or value != spec.default:
+            sparse[spec.name] = [_sparse(v) for v in value] if isinstance(value, tuple) else value
+    return sparse
+
+
+def _mapping(raw: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    value = raw.get(name)
+    if not isinstance(value, Mapping):
+        raise SpecError(name, "must be a mapping of its fields", value)
+    return value
+
+
+def _known(raw: Mapping[str, Any], names: set[str], where: str) -> None:
+    for name in raw:
+        if name not in names:
+            raise SpecError(f"{where}.{name}", f"is not known; known are {', '.join(sorted(names))}")
+
+
+def _build(kind: type[Record], raw: Any, where: str) -> Record:
+    """A dataclass of plain fields from a mapping, types checked (an int passes for a float, a bool for nothing else)."""
+    if not isinstance(raw, Mapping):
+        raise SpecError(where, "must be a mapping of its fields", raw)
+    specs = {spec.name: spec for spec in dataclasses.fields(kind)}  # type: ignore[arg-type]
+    _known(raw, set(specs), where)
+    values = {}
+    for name, spec in specs.items():
+        if name not in raw:
+            if spec.default is dataclasses.MISSING:
+                raise SpecError(f"{where}.{name}", "is required")
+            continue
+        value = raw[name]
+        expected = _PLAIN.get(spec.type if isinstance(spec.type, type) else str)
+        if spec.name == "deviations":
+            expected = None
+        if expected is not None:
+            kinds, words = expected
+            if not isinstance(value, kinds) or (isinstance(value, bool) and bool not in kinds):
+                raise SpecError(f"{where}.{name}", f"must be {words}", value)
+            if spec.type is float:
+                value = float(value)
+        values[name] = value
+    try:
+        return kind(**values)
+    except SpecError as error:
+        raise error.at(field=f"{where}.{error.field}") from None
+
+
+_PLAIN: dict[type, tuple[tuple[type, ...], str]] = {
+    int: ((int,), "a whole number"),
+    float: ((int, float), "a number"),
+    bool: ((bool,), "true or false"),
+    str: ((str,), "text"),
+}

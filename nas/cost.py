@@ -1,0 +1,210 @@
+"""What a candidate costs, in closed form: exact for parameters and FLOPs, an upper bound for memory.
+
+The FLOP convention is ``model_flops_v1``: 2 FLOPs a multiply-add of the matrix products of forward, backward
+(2 x forward) and optimizer; attention counts every key that its kernel computes (all T of a full layer, 2W of a
+windowed one), causal or not; norms, activations, rotary positions, softmax and lookups count nothing. Recompute by
+activation checkpointing is work of the machine and not of the model: it is in ``hardware_flops`` only.
+
+Source of the terms: Kaplan et al., arXiv 2001.08361, table 1 (matrix products), with attention at its full T x T
+as in PaLM, arXiv 2204.02311, appendix B. Known error against `torch.utils.flop_counter` on meta tensors: none
+(a test compares them exactly).
+"""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from nas.candidate import Architecture, Candidate, Layer
+
+FLOP_CONVENTION = "model_flops_v1"
+NEWTON_SCHULZ_STEPS = 5
+FLOAT = 4  # bytes of a float32, the type of master weights, optimizer state and exported weights
+
+
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """What a candidate costs. Costs of use are per byte of text, because vocabulary is searched.
+
+    Attributes:
+        params: weights, a tied head counted once.
+        flops_per_byte: forward FLOPs for a byte of text at full context.
+        kv_bytes_per_byte: key/value cache for a byte of text, float32.
+        weight_bytes: the weights as exported, float32.
+        step_flops: one optimizer step by ``model_flops_v1``.
+    """
+
+    params: int
+    flops_per_byte: float
+    kv_bytes_per_byte: float
+    weight_bytes: int
+    step_flops: int
+
+    def to_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, raw: Mapping[str, Any]) -> "Cost":
+        return cls(**raw)
+
+
+COST_NAMES = ("params", "flops_per_byte", "kv_bytes_per_byte", "weight_bytes")
+
+
+def cost(candidate: Candidate, bytes_per_token: float) -> Cost:
+    """All costs of a candidate; ``bytes_per_token`` is its tokenizer's mean on the training text."""
+    architecture = candidate.architecture
+    layers = architecture.layers()
+    forward = forward_flops(architecture, layers)
+    count = params(architecture, layers)
+    return Cost(
+        params=count,
+        flops_per_byte=forward / (architecture.context * bytes_per_token),
+        kv_bytes_per_byte=kv_bytes_per_token(architecture, layers) / bytes_per_token,
+        weight_bytes=FLOAT * count,
+        step_flops=3 * forward * candidate.sequences + optimizer_flops(candidate, layers),
+    )
+
+
+def params(architecture: Architecture, layers: tuple[Layer, ...] | None = None) -> int:
+    """Weights of the model."""
+    width, size = architecture.width, architecture.head_size
+    norms = 2 * width + (2 * size if architecture.qk_norm else 0)
+    total = architecture.vocabulary * width * (1 if architecture.tied else 2) + width
+    for layer in layers or architecture.layers():
+        query, key = layer.heads * size, layer.kv_heads * size
+        total += norms + width * (2 * query + 2 * key + 3 * layer.mlp_width)
+    return total
+
+
+def forward_flops(architecture: Architecture, layers: tuple[Layer, ...] | None = None) -> int:
+    """Forward FLOPs of one sequence of full context, head included."""
+    head = 2 * architecture.context * architecture.width * architecture.vocabulary
+    return body_flops(architecture, layers) + head
+
+
+def body_flops(architecture: Architecture, layers: tuple[Layer, ...] | None = None) -> int:
+    """Forward FLOPs of one sequence of full context, without the head."""
+    width, size, context = architecture.width, architecture.head_size, architecture.context
+    total = 0
+    for layer in layers or architecture.layers():
+        keys = 2 * layer.window if layer.window else context
+        query = layer.heads * size
+        products = width * (2 * query + 2 * layer.kv_heads * size + 3 * layer.mlp_width)
+        total += 2 * context * products + 4 * context * keys * query
+    return total
+
+
+def optimizer_flops(candidate: Candidate, layers: tuple[Layer, ...] | None = None) -> int:
+    """FLOPs of one optimizer step: Muon's Newton-Schulz products; AdamW has no matrix product.
+
+    A matrix with sides m <= n takes, per iteration, 2 m^2 n (Gram matrix), 2 m^3 (its square) and 2 m^2 n (the
+    update): Jordan et al., "Muon" (2024), the quintic iteration.
+    """
+    if candidate.recipe.optimizer != "muon":
+        return 0
+    architecture = candidate.architecture
+    width, size = architecture.width, architecture.head_size
+    total = 0
+    for layer in layers or architecture.layers():
+        query, key = layer.heads * size, layer.kv_heads * size
+        total += 2 * _newton_schulz(width, query) + 2 * _newton_schulz(width, key)
+        total += 3 * _newton_schulz(width, layer.mlp_width)
+    return total
+
+
+def _newton_schulz(rows: int, columns: int) -> int:
+    small, large = (rows, columns) if rows <= columns else (columns, rows)
+    return NEWTON_SCHULZ_STEPS * (4 * small * small * large + 2 * small**3)
+
+
+def recompute_flops(candidate: Candidate) -> int:
+    """Extra forward FLOPs of one step when the blocks' activations are computed again in the backward pass."""
+    return candidate.sequences * body_flops(candidate.architecture)
+
+
+def kv_bytes_per_token(architecture: Architecture, layers: tuple[Layer, ...] | None = None) -> int:
+    """Keys and values that a token leaves in the cache, float32."""
+    kv_heads = sum(layer.kv_heads for layer in layers or architecture.layers())
+    return 2 * FLOAT * architecture.head_size * kv_heads
+
+
+def evaluation_flops(architecture: Architecture, windows: int, scored_tokens: int) -> int:
+    """FLOPs of scoring text: the body over every window of full context, the head for scored tokens only."""
+    return windows * body_flops(architecture) + scored_tokens * 2 * architecture.width * architecture.vocabulary
+
+
+
+LOGITS_CHUNK = 2**20  # logits made at once on the CPU (`nas.train.loss`)
+ROUNDING = 64  # bytes to which the allocator rounds, times tensors: lost in the slack below
+SLACK = 1.05
+
+
+def memory_bound(candidate: Candidate, micro_batch: int, *, recompute: bool = False) -> int:
+    """Upper bound of a training step's peak memory, in bytes above the process's baseline, float32.
+
+    The larger of two moments: the end of the backward pass through the head (weights, gradients, optimizer state,
+    all kept activations, the head's gradient and chunks of logits, temporaries of one block), and the optimizer step
+    (weights, gradients, state, temporaries of Muon). With ``recompute`` only the residual stream and one block are
+    kept. Known error: never below the measured peak, and at most twice it, over sampled candidates (a test compares
+    with the allocator's events on the CPU).
+    """
+    architecture = candidate.architecture
+    layers = architecture.layers()
+    count = params(architecture, layers)
+    muon = matrix_params(architecture, layers) if candidate.recipe.optimizer == "muon" else 0
+    tokens = micro_batch * architecture.context
+    resident = 2 * count + 2 * (count - muon) + muon
+    kept = [_kept(architecture, layer, candidate.recipe.dropout) for layer in layers]
+    stream = architecture.width * (len(layers) + 3)
+    activations = stream + (max(kept) if recompute else sum(kept))
+    head = 2 * architecture.vocabulary * architecture.width + 3 * min(max(LOGITS_CHUNK, architecture.vocabulary), tokens * architecture.vocabulary)
+    backward = tokens * (activations + max(_temporary(architecture, layer) for layer in layers)) + head
+    optimizer = 5 * muon
+    return int(SLACK * FLOAT * (resident + max(backward, optimizer))) + ROUNDING * 2**10
+
+
+def matrix_params(architecture: Architecture, layers: tuple[Layer, ...] | None = None) -> int:
+    """Weights of the hidden matrices, those that Muon trains."""
+    width, size = architecture.width, architecture.head_size
+    return sum(
+        width * (2 * (layer.heads + layer.kv_heads) * size + 3 * layer.mlp_width)
+        for layer in layers or architecture.layers()
+    )
+
+
+def _kept(architecture: Architecture, layer: Layer, dropout: float) -> int:
+    """Floats that a block keeps for its backward pass, for each token."""
+    width, query = architecture.width, layer.heads * architecture.head_size
+    key = layer.kv_heads * architecture.head_size
+    norms = 4 * width  # of each norm: the input scaled, and its product with the weight
+    projected = query + 2 * key
+    qk_norm = 2 * (query + key) if architecture.qk_norm else 0
+    rotated = query + key
+    repeated = 2 * query if layer.kv_heads != layer.heads else key
+    blocks = 4 * query + 2 * layer.window if layer.window else 0  # keys and values twice, the mask
+    attended = 2 * query + layer.heads
+    mlp = 5 * layer.mlp_width  # gate and up, their activation, the product
+    dropped = 4 * width if dropout else 0
+    return norms + projected + qk_norm + rotated + repeated + blocks + attended + mlp + dropped
+
+
+def _temporary(architecture: Architecture, layer: Layer) -> int:
+    """Floats in flight while one block runs forward or backward, for each token."""
+    query = layer.heads * architecture.head_size
+    return 2 * architecture.width + max(4 * layer.mlp_width, 8 * query)
+
+
+def step_elements(candidate: Candidate) -> int:
+    """Elements that pass through memory in a step, to the order that predicts time: activations and logits."""
+    architecture = candidate.architecture
+    layers = architecture.layers()
+    per_token = 3 * architecture.vocabulary + 3 * sum(_kept(architecture, layer, 0.0) for layer in layers)
+    return candidate.recipe.batch_tokens * per_token + 8 * params(architecture, layers)
+
+
+def step_operations(candidate: Candidate, accumulation: int = 1) -> int:
+    """Operators that a step launches, to the order that predicts time."""
+    architecture = candidate.architecture
+    per_layer = 90 + (30 if architecture.qk_norm else 0) + (30 if architecture.window else 0)
+    optimizer = 150 if candidate.recipe.optimizer == "muon" else 10
+    return accumulation * (architecture.depth * per_layer + 60) + optimizer

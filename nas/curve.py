@@ -1,0 +1,42 @@
+"""Loss over FLOPs: the rungs at which candidates are compared, and hypervolume over money spent."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from nas.pareto import hypervolume
+from nas.records import CurvePoint
+
+RUNGS = (0.125, 0.25, 0.5)
+"""Progress at which candidates are compared. Kendall's tau with the final loss was 0.77, 0.85 and 0.91 there."""
+
+
+def rung_losses(points: Iterable[CurvePoint]) -> dict[float, float]:
+    """Validation loss of one candidate by rung."""
+    return {p.rung: p.val_bpb for p in points if p.rung is not None and p.val_bpb is not None}
+
+
+def rung_steps(steps: int, rungs: Sequence[float] = RUNGS) -> dict[int, float]:
+    """The step after which each rung is measured: the first at which progress has reached it, before the last."""
+    reached = {}
+    for rung in rungs:
+        step = -int(-rung * steps // 1)
+        if 0 < step < steps:
+            reached[step] = rung
+    return reached
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """A finished candidate as the hypervolume's history sees it."""
+
+    spent_flops: int
+    values: tuple[float, ...]
+
+
+def hypervolume_history(finished: Sequence[Progress], reference: Sequence[float]) -> list[tuple[int, float]]:
+    """(search FLOPs spent, hypervolume) after each finished candidate, in order of spending."""
+    history: list[tuple[int, float]] = []
+    ordered = sorted(finished, key=lambda item: item.spent_flops)
+    for count, item in enumerate(ordered, start=1):
+        history.append((item.spent_flops, hypervolume([p.values for p in ordered[:count]], reference)))
+    return history

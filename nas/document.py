@@ -1,0 +1,150 @@
+"""YAML 1.2 documents read field by field, so that every complaint names the field, the rule, the value and the line."""
+
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any, TypeVar
+
+from ruamel.yaml import YAML
+from ruamel.yaml.comments import CommentedMap, CommentedSeq
+from ruamel.yaml.error import MarkedYAMLError, YAMLError
+
+from nas.errors import NotFoundError, SpecError
+
+Value = TypeVar("Value")
+
+
+class Fields:
+    """A mapping of which each field is read once; `done` complains about fields that nobody asked for."""
+
+    def __init__(self, raw: Mapping[str, Any], path: str = "", source: str | None = None) -> None:
+        self._raw, self._path, self._source = raw, path, source
+        self._read: set[str] = set()
+
+    def error(self, name: str, rule: str, value: object = None) -> SpecError:
+        """A complaint about field ``name`` of this mapping."""
+        return SpecError(self._dotted(name), rule, value, line=self._line(name), source=self._source)
+
+    def has(self, name: str) -> bool:
+        return self._raw.get(name) is not None
+
+    def raw(self, name: str, default: Any = None) -> Any:
+        """The value as it stands, plain containers, ``default`` when absent."""
+        self._read.add(name)
+        return plain(self._raw[name]) if self.has(name) else default
+
+    def read(self, name: str, parse: Callable[[Any, str], Value], default: Value) -> Value:
+        """The value parsed; the parser's `SpecError` gets the field's name and line."""
+        return self.required(name, parse) if self.has(name) else (self._read.add(name), default)[1]
+
+    def required(self, name: str, parse: Callable[[Any, str], Value]) -> Value:
+        """As `read`, for a field that must be there."""
+        self._read.add(name)
+        if not self.has(name):
+            raise self.error(name, "is required")
+        try:
+            return parse(self._raw[name], self._dotted(name))
+        except SpecError as error:
+            raise error.at(line=self._line(name), source=self._source) from None
+
+    def fields(self, name: str) -> "Fields":
+        """The mapping under ``name``; an empty one when absent."""
+        self._read.add(name)
+        value = self._raw.get(name)
+        if value is None:
+            value = {}
+        if not isinstance(value, Mapping):
+            raise self.error(name, "must be a mapping of fields", plain(value))
+        return Fields(value, self._dotted(name), self._source)
+
+    def names(self) -> Iterator[str]:
+        """Names of all fields, in the order of the document; reading them is left to the caller."""
+        return iter([str(name) for name in self._raw])
+
+    def done(self) -> None:
+        """Complains about the first field that was not read."""
+        for name in self._raw:
+            if name not in self._read:
+                known = ", ".join(sorted(self._read)) or "none"
+                raise self.error(str(name), f"is not known here; known are {known}")
+
+    def _dotted(self, name: str) -> str:
+        return f"{self._path}.{name}" if self._path else name
+
+    def _line(self, name: str) -> int | None:
+        if not isinstance(self._raw, CommentedMap):
+            return None
+        try:
+            line: int = self._raw.lc.key(name)[0]
+        except (KeyError, TypeError):
+            line = self._raw.lc.line
+        return line + 1
+
+
+def read_file(path: Path) -> Fields:
+    """A YAML 1.2 file whose top level is a mapping; raises `NotFoundError` or `SpecError` with the line."""
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise NotFoundError(f"no file {str(path)!r}") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise SpecError("file", f"must be a readable UTF-8 text file ({error})", source=str(path)) from None
+    return read_text(text, str(path))
+
+
+def read_text(text: str, source: str) -> Fields:
+    """As `read_file`, from text; ``source`` names it in complaints."""
+    try:
+        raw = YAML(typ="rt", pure=True).load(text)
+    except MarkedYAMLError as error:
+        mark = error.problem_mark
+        problem = (error.problem or "cannot be read").replace("\n", " ")
+        line = mark.line + 1 if mark is not None else None
+        raise SpecError("document", f"must be YAML 1.2: {problem}", line=line, source=source) from None
+    except YAMLError as error:
+        raise SpecError("document", f"must be YAML 1.2: {error}", source=source) from None
+    if not isinstance(raw, Mapping):
+        raise SpecError("document", "must be a mapping of fields", plain(raw), line=1, source=source)
+    return Fields(raw, source=source)
+
+
+def plain(value: Any) -> Any:
+    """Containers and scalars of the YAML reader as those of Python."""
+    if isinstance(value, Mapping):
+        return {str(key): plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple, CommentedSeq)):
+        return [plain(item) for item in value]
+    if isinstance(value, bool) or value is None:
+        return value
+    for kind in (int, float, str):
+        if isinstance(value, kind):
+            return kind(value)
+    return str(value)
+
+
+def text(value: Any, field: str) -> str:
+    """A parser for `Fields.read`: non-empty text."""
+    if not isinstance(value, str) or not value.strip():
+        raise SpecError(field, "must be text", plain(value))
+    return str(value)
+
+
+def whole(minimum: int) -> Callable[[Any, str], int]:
+    """A parser for `Fields.read`: a whole number of at least ``minimum``."""
+
+    def parse(value: Any, field: str) -> int:
+        if isinstance(value, bool) or not isinstance(value, int) or value < minimum:
+            raise SpecError(field, f"must be a whole number of at least {minimum}", plain(value))
+        return int(value)
+
+    return parse
+
+
+def one_of(*names: str) -> Callable[[Any, str], str]:
+    """A parser for `Fields.read`: one of the given words."""
+
+    def parse(value: Any, field: str) -> str:
+        if value not in names:
+            raise SpecError(field, f"must be one of {', '.join(names)}", plain(value))
+        return str(value)
+
+    return parse

@@ -1,0 +1,113 @@
+"""The tree of errors. Each says what was wrong, where, and what would be right.
+
+    NasError                    anything this project raises on purpose      exit 1
+    ├── SpecError               input that breaks a rule: field, rule, value, line      exit 2
+    │   └── UnitError           a quantity that cannot be read
+    ├── CorpusError             text that is missing, empty, too short or not what its hash says      exit 2
+    ├── InfeasibleError         no candidate fits the limits      exit 3
+    ├── NotFoundError           no search, candidate or space of that name      exit 5
+    ├── CancelledError          the user cancelled      exit 9
+    ├── StateError              the operation does not fit the state, e.g. exporting an untrained candidate      exit 1
+    ├── ExportError             a candidate that cannot be written faithfully      exit 1
+    ├── StorageError            a disk or a database that refuses      exit 1
+    │   ├── DiskFullError       no space left
+    │   └── SchemaError         a database that is newer (or stranger) than this code
+    └── MissingDependencyError  an optional package that is not installed      exit 1
+"""
+
+from typing import ClassVar
+
+
+class NasError(Exception):
+    """Base of all errors that are raised on purpose; the message is written for the user."""
+
+    exit_code: ClassVar[int] = 1
+
+
+class SpecError(NasError):
+    """Input that breaks a rule.
+
+    Attributes:
+        field: dotted name of the field, e.g. ``budget.candidate.compute``.
+        rule: what must hold.
+        value: what was found (``None`` when the field is missing).
+        line: 1-based line of the input file, if it came from one.
+        source: name of the input file, if it came from one.
+    """
+
+    exit_code = 2
+
+    def __init__(
+        self, field: str, rule: str, value: object = None, *, line: int | None = None, source: str | None = None
+    ) -> None:
+        self.field, self.rule, self.value, self.line, self.source = field, rule, value, line, source
+        super().__init__(self._message())
+
+    def _message(self) -> str:
+        where = f"{self.source or 'line'}:{self.line}: " if self.line is not None else ""
+        if self.source is not None and self.line is None:
+            where = f"{self.source}: "
+        found = "" if self.value is None else f", found {self.value!r}"
+        return f"{where}{self.field}: {self.rule}{found}"
+
+    def at(self, *, field: str | None = None, line: int | None = None, source: str | None = None) -> "SpecError":
+        """The same error with the place filled in that only the caller knows."""
+        return type(self)(
+            field or self.field,
+            self.rule,
+            self.value,
+            line=self.line if self.line is not None else line,
+            source=self.source if self.source is not None else source,
+        )
+
+
+class UnitError(SpecError):
+    """A quantity that cannot be read."""
+
+
+class CorpusError(NasError):
+    """Text that is missing, empty, too short or not what its hash says."""
+
+    exit_code = 2
+
+
+class InfeasibleError(NasError):
+    """No candidate fits the limits; the message names the cheapest and what it needs."""
+
+    exit_code = 3
+
+
+class NotFoundError(NasError):
+    """Nothing of that name."""
+
+    exit_code = 5
+
+
+class CancelledError(NasError):
+    """The user cancelled."""
+
+    exit_code = 9
+
+
+class StateError(NasError):
+    """The operation does not fit the state of the thing."""
+
+
+class ExportError(NasError):
+    """A candidate that cannot be written faithfully."""
+
+
+class StorageError(NasError):
+    """A disk or a database that refuses."""
+
+
+class DiskFullError(StorageError):
+    """No space left on the device."""
+
+
+class SchemaError(StorageError):
+    """A database whose schema this code does not know."""
+
+
+class MissingDependencyError(NasError):
+    """An optional package that is not installed; the message names the extra that brings it."""

@@ -1,0 +1,43 @@
+"""Which architectures a model family of `transformers` computes exactly, so that a result loads without our code.
+
+All families here are the Llama block; they differ in what they let a configuration say:
+
+    llama      the plain block; refuses a width that is no multiple of its heads
+    mistral    the same block without that rule
+    ministral  the same block with a window in chosen layers
+    qwen3      the block with query and key norms, with or without windows
+
+None of them lets layers differ in shape.
+"""
+
+from nas.candidate import Architecture, Layer
+
+
+def native_family(architecture: Architecture) -> str | None:
+    """The `model_type` that computes this architecture exactly; ``None`` when there is none."""
+    if not_native_because(architecture) is not None:
+        return None
+    layers = architecture.layers()
+    if architecture.qk_norm:
+        return "qwen3"
+    if any(layer.window for layer in layers):
+        return "ministral"
+    return "llama" if architecture.width % layers[0].heads == 0 else "mistral"
+
+
+def not_native_because(architecture: Architecture) -> str | None:
+    """Why no family computes it, for people; ``None`` when one does."""
+    if architecture.uniform:
+        return None
+    first, *others = architecture.layers()
+    index, other = next((i, layer) for i, layer in enumerate(others, start=1) if _shape(layer) != _shape(first))
+    differences = ", ".join(
+        f"{name} {theirs} against {ours}"
+        for name, ours, theirs in zip(("heads", "kv_heads", "mlp_width"), _shape(first), _shape(other), strict=True)
+        if ours != theirs
+    )
+    return f"layers must have one shape, but layer {index} differs from layer 0: {differences}"
+
+
+def _shape(layer: Layer) -> tuple[int, int, int]:
+    return layer.heads, layer.kv_heads, layer.mlp_width

@@ -1,0 +1,93 @@
+"""Dominance, fronts, hypervolume and knee: arrays in, arrays out. All objectives are minimised.
+
+Shape legend: points are (N, M), N candidates by M objectives.
+"""
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+Floats = NDArray[np.float64]
+Mask = NDArray[np.bool_]
+
+
+def dominates(a: ArrayLike, b: ArrayLike) -> bool:
+    """``a`` is nowhere worse than ``b`` and somewhere better."""
+    left, right = np.asarray(a, dtype=np.float64), np.asarray(b, dtype=np.float64)
+    return bool(np.all(left <= right) and np.any(left < right))
+
+
+def front_mask(points: ArrayLike) -> Mask:
+    """(N,), true for the points that no other dominates; equal points are all kept.
+
+    Points are visited in lexicographic order, in which nothing is dominated by what comes after it: O(N x F) for a
+    front of F. Raises `ValueError` for a value that is not finite.
+    """
+    array = _finite(points)
+    mask = np.zeros(len(array), dtype=np.bool_)
+    if not len(array):
+        return mask
+    kept = np.empty((0, array.shape[1]))
+    for index in np.lexsort(array.T[::-1]):
+        point = array[index]
+        worse = np.all(kept <= point, axis=1) & np.any(kept < point, axis=1)
+        if not worse.any():
+            mask[index] = True
+            kept = np.vstack((kept, point))
+    return mask
+
+
+def hypervolume(points: ArrayLike, reference: ArrayLike) -> float:
+    """Volume that the points dominate below ``reference`` (M,); points beyond it count nothing.
+
+    Two objectives by a sweep; more by slicing along the last objective (the HSO scheme of While et al., IEEE TEC
+    10(1), 2006): O(F^(M-1)), made for fronts of tens of points.
+    """
+    corner = np.asarray(reference, dtype=np.float64)
+    array = _finite(points).reshape(-1, len(corner))
+    array = array[np.all(array < corner, axis=1)]
+    return _volume(array[front_mask(array)], corner) if len(array) else 0.0
+
+
+def _volume(front: Floats, corner: Floats) -> float:
+    if front.shape[1] == 1:
+        return float(corner[0] - front.min())
+    if front.shape[1] == 2:
+        ordered = front[np.argsort(front[:, 0])]
+        right = np.append(ordered[1:, 0], corner[0])
+        return float(np.sum((right - ordered[:, 0]) * (corner[1] - np.minimum.accumulate(ordered[:, 1]))))
+    ordered = front[np.argsort(front[:, -1])]
+    upper = np.append(ordered[1:, -1], corner[-1])
+    total = 0.0
+    for count, thickness in enumerate(upper - ordered[:, -1], start=1):
+        if thickness > 0:
+            below = ordered[:count, :-1]
+            total += float(thickness) * _volume(below[front_mask(below)], corner[:-1])
+    return total
+
+
+def knee(points: ArrayLike) -> int:
+    """Index of the front's knee: the point farthest below the hyperplane through the front's extremes, objectives
+    scaled to [0, 1] over the front (Das, Structural Optimization 18, 1999). The first objective breaks ties."""
+    array = _finite(points)
+    if not len(array):
+        raise ValueError("points must not be empty")
+    candidates = np.flatnonzero(front_mask(array))
+    front = array[candidates]
+    low, span = front.min(axis=0), np.ptp(front, axis=0)
+    scaled = (front - low) / np.where(span > 0, span, 1.0)
+    order = np.lexsort((front[:, 0], scaled.sum(axis=1).round(12)))
+    return int(candidates[order[0]])
+
+
+def reference_point(worst: ArrayLike, margin: float = 0.1) -> Floats:
+    """A reference a ``margin`` beyond the worst values that are expected, fixed before a search starts."""
+    values = np.asarray(worst, dtype=np.float64)
+    return values + np.abs(values) * margin
+
+
+def _finite(points: ArrayLike) -> Floats:
+    array = np.asarray(points, dtype=np.float64)
+    array = array.reshape(len(array), -1) if array.size else array.reshape(0, array.shape[-1] if array.ndim > 1 else 0)
+    if not np.all(np.isfinite(array)):
+        raise ValueError(f"points must be finite, found {array[~np.isfinite(array)][0]}")
+    return array

@@ -1,0 +1,403 @@
+"""What a run will do with its money: steps, schedules over progress p, learning rates; and the rules that choose a
+candidate for a budget with no search at all (the dial) or carry one to a larger budget.
+
+Everything is a function of p = FLOPs spent / FLOPs planned, never of the step number or the wall clock.
+"""
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+from nas.candidate import Architecture, Candidate, Recipe
+from nas.cost import (
+    Cost,
+    evaluation_flops,
+    forward_flops,
+    memory_bound,
+    optimizer_flops,
+    recompute_flops,
+    step_elements,
+    step_operations,
+)
+from nas.space import Knobs, Space
+
+# --- Schedules -------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Rates:
+    """Learning rates and decay of one step, by role of the parameter."""
+
+    matrix: float
+    embedding: float
+    head: float
+    vector: float
+    decay: float
+
+
+REFERENCE_BATCH = 1024  # tokens in a step at which the priors below were measured
+MUON_RATE = 0.015
+ADAM_MATRIX_RATE = 0.2  # divided by the width
+EMBEDDING_RATE = 0.06
+HEAD_RATE = 0.5  # divided by the width
+VECTOR_RATE = 0.01
+
+
+def schedule(recipe: Recipe, progress: float) -> float:
+    """Share of the peak rate at ``progress`` in [0, 1]: linear warm-up, plateau, linear cool-down to ``floor``."""
+    if progress < recipe.warmup:
+        return progress / recipe.warmup
+    if progress <= 1 - recipe.cooldown:
+        return 1.0
+    return recipe.floor + (1 - recipe.floor) * (1 - progress) / recipe.cooldown
+
+
+def rates(candidate: Candidate, progress: float) -> Rates:
+    """The rates of a step whose middle lies at ``progress``.
+
+    The prior: Muon's rate does not depend on the width (its updates have unit spectral norm), Adam's rate for
+    matrices falls as 1 / width (Yang et al., arXiv 2203.03466, table 8), depth d takes d^-1/2 against 3 layers
+    beyond which updates of residual branches add up, and all grow with the square root of the batch (Malladi et
+    al., arXiv 2205.10287). The constants were measured on the shipped corpus at 5e11 to 4e12 FLOPs.
+    """
+    architecture, recipe = candidate.architecture, candidate.recipe
+    share = schedule(recipe, progress) * math.sqrt(min(recipe.batch_tokens / REFERENCE_BATCH, 64))
+    deep = min(1.0, math.sqrt(3 / architecture.depth))
+    matrix = MUON_RATE if recipe.optimizer == "muon" else ADAM_MATRIX_RATE / architecture.width
+    vectors = recipe.embedding_rate * share
+    own = EMBEDDING_RATE if architecture.tied else 4 * EMBEDDING_RATE
+    return Rates(
+        matrix=matrix * deep * recipe.matrix_rate * share,
+        embedding=own * vectors,
+        head=HEAD_RATE / architecture.width * vectors,
+        vector=VECTOR_RATE * vectors,
+        decay=recipe.weight_decay,
+    )
+
+
+# --- Speed -----------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Speed:
+    """Predicted time of a training step on a device: flops / rate + elements / rate + operations x overhead.
+
+    Attributes:
+        seconds_per_flop, seconds_per_element, seconds_per_operation: non-negative coefficients.
+        error: largest relative error over the measured steps that it was fitted to.
+        device, threads: where it was measured.
+    """
+
+    seconds_per_flop: float
+    seconds_per_element: float
+    seconds_per_operation: float
+    error: float = 0.0
+    device: str = "cpu"
+    threads: int = 1
+
+    def step_seconds(self, candidate: Candidate, accumulation: int = 1) -> float:
+        """Seconds of one optimizer step."""
+        flops = step_flops(candidate)
+        return (
+            self.seconds_per_flop * flops
+            + self.seconds_per_element * step_elements(candidate)
+            + self.seconds_per_operation * step_operations(candidate, accumulation)
+        )
+
+    def scaled(self, factor: float) -> "Speed":
+        """The same device, slower by ``factor``."""
+        return replace(
+            self,
+            seconds_per_flop=self.seconds_per_flop * factor,
+            seconds_per_element=self.seconds_per_element * factor,
+            seconds_per_operation=self.seconds_per_operation * factor,
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+def step_flops(candidate: Candidate) -> int:
+    """One optimizer step by ``model_flops_v1``."""
+    return 3 * forward_flops(candidate.architecture) * candidate.sequences + optimizer_flops(candidate)
+
+
+# --- Plans -----------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class TextFacts:
+    """What a plan has to know of a corpus as one vocabulary and context see it.
+
+    Attributes:
+        bytes_per_token: mean over the training text.
+        train_tokens: tokens of one epoch.
+        rung_windows, rung_tokens: windows and scored tokens of the rungs' subset of the validation split.
+        full_windows, full_tokens: the same of all of it.
+        test_windows, test_tokens: the same of the test split.
+    """
+
+    bytes_per_token: float
+    train_tokens: int
+    rung_windows: int
+    rung_tokens: int
+    full_windows: int
+    full_tokens: int
+    test_windows: int
+    test_tokens: int
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What a run will spend and how it is laid out.
+
+    Attributes:
+        steps, step_flops: optimizer steps and FLOPs of each; their product is what is planned.
+        micro_batch, accumulation: sequences in one forward and backward pass, and passes in a step.
+        recompute, compile, precision: how the machine does it; they change no result but rounding.
+        tokens, epochs: training tokens, and how often each is seen.
+        eval_flops: rungs and the final score.
+        memory_bytes: upper bound of peak memory above the process's baseline.
+        seconds: predicted; 0 when nothing is known of the device's speed.
+        bound: what limits the run, ``compute`` or ``time``.
+    """
+
+    steps: int
+    step_flops: int
+    micro_batch: int
+    accumulation: int
+    tokens: int
+    epochs: float
+    eval_flops: int
+    memory_bytes: int
+    seconds: float
+    bound: str = "compute"
+    recompute: bool = False
+    compile: bool = False
+    precision: str = "float32"
+    recompute_step_flops: int = 0
+
+    @property
+    def train_flops(self) -> int:
+        return self.steps * self.step_flops
+
+    @property
+    def flops(self) -> int:
+        """Everything that is charged: training and evaluation."""
+        return self.train_flops + self.eval_flops
+
+    def to_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, raw: Mapping[str, Any]) -> "Plan":
+        return cls(**raw)
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """How a step is laid out on a device within its memory."""
+
+    micro_batch: int
+    recompute: bool
+    memory_bytes: int
+
+
+def lay_out(candidate: Candidate, memory: int | None) -> Layout:
+    """The largest micro-batch without recompute that fits ``memory`` bytes, else with recompute, else the leanest."""
+    sizes = [size for size in range(candidate.sequences, 0, -1) if candidate.sequences % size == 0]
+    layouts = (
+        Layout(size, recompute, memory_bound(candidate, size, recompute=recompute))
+        for recompute in (False, True)
+        for size in sizes
+    )
+    last = None
+    for layout in layouts:
+        last = layout
+        if memory is None or layout.memory_bytes <= memory:
+            return layout
+    assert last is not None
+    return last
+
+
+@dataclass(frozen=True, slots=True)
+class Allowance:
+    """What one run may take: training FLOPs, seconds, bytes of memory."""
+
+    flops: int
+    seconds: float = math.inf
+    memory: int | None = None
+
+
+def plan_run(
+    candidate: Candidate,
+    cost: Cost,
+    facts: TextFacts,
+    allowance: Allowance,
+    *,
+    rungs: int,
+    score_test: bool = False,
+    speed: Speed | None = None,
+    compiles: "Compiles | None" = None,
+    precision: str = "float32",
+) -> Plan:
+    """The plan of a run: as many whole steps as its FLOPs allow, or its time at the predicted speed.
+
+    ``steps`` is 0 when not one step fits.
+    """
+    layout = lay_out(candidate, allowance.memory)
+    accumulation = candidate.sequences // layout.micro_batch
+    evaluation = evaluation_plan(candidate, facts, rungs, score_test=score_test)
+    step_seconds = speed.step_seconds(candidate, accumulation) if speed else 0.0
+    eval_seconds = evaluation * speed.seconds_per_flop * 1.5 if speed else 0.0
+    by_compute = allowance.flops // cost.step_flops
+    by_time = math.inf
+    if step_seconds and math.isfinite(allowance.seconds):
+        by_time = max(0, int((allowance.seconds - eval_seconds) / step_seconds))
+    steps = int(min(by_compute, by_time))
+    train_seconds = steps * step_seconds
+    compile_ = compiles is not None and compiles.pays(train_seconds)
+    if compile_ and compiles is not None:
+        train_seconds = compiles.seconds + train_seconds / compiles.speedup
+    tokens = steps * candidate.recipe.batch_tokens
+    return Plan(
+        steps=steps,
+        step_flops=cost.step_flops,
+        micro_batch=layout.micro_batch,
+        accumulation=accumulation,
+        tokens=tokens,
+        epochs=tokens / facts.train_tokens,
+        eval_flops=evaluation,
+        memory_bytes=layout.memory_bytes,
+        seconds=train_seconds + eval_seconds,
+        bound="time" if by_time < by_compute else "compute",
+        recompute=layout.recompute,
+        compile=compile_,
+        precision=precision,
+        recompute_step_flops=recompute_flops(candidate) if layout.recompute else 0,
+    )
+
+
+def evaluation_plan(candidate: Candidate, facts: TextFacts, rungs: int, *, score_test: bool = False) -> int:
+    """FLOPs of all evaluations of a run: the rungs on their subset, the end on the whole validation split."""
+    architecture = candidate.architecture
+    total = rungs * evaluation_flops(architecture, facts.rung_windows, facts.rung_tokens)
+    total += evaluation_flops(architecture, facts.full_windows, facts.full_tokens)
+    if score_test:
+        total += evaluation_flops(architecture, facts.test_windows, facts.test_tokens)
+    return total
+
+
+@dataclass(frozen=True, slots=True)
+class Compiles:
+    """What compiling a model costs and brings on a device."""
+
+    seconds: float
+    speedup: float
+
+    def pays(self, train_seconds: float) -> bool:
+        """Whether compiling and then training is faster, with a margin of a fifth for what is not known."""
+        return self.seconds + train_seconds / self.speedup < 0.8 * train_seconds
+
+
+# --- Rules -----------------------------------------------------------------------------------------------------------
+
+# Hoffmann et al., arXiv 2203.15556, section 3.3 (approach 3): L(N, D) = E + A / N^alpha + B / D^beta.
+_A, _ALPHA, _B, _BETA = 406.4, 0.34, 410.7, 0.28
+BYTES_PER_LAW_TOKEN = 4.0  # the law's tokens are of a 32k vocabulary: about 4 bytes of English
+ASPECT = 24  # width / depth that rules aim at; small models like to be deeper for their width than large ones
+EXPONENT = _BETA / (_ALPHA + _BETA)  # of the best N in compute, 0.45
+
+
+def law_excess(matrix_params: float, train_bytes: float) -> float:
+    """Predicted loss above the irreducible one (nats per token of the law); smaller is better."""
+    return float(_A * matrix_params**-_ALPHA + _B * (train_bytes / BYTES_PER_LAW_TOKEN) ** -_BETA)
+
+
+def dial(
+    space: Space, flops: int, bytes_per_token: Callable[[int], float], admits: Callable[[Candidate], bool]
+) -> Knobs | None:
+    """Knobs that scaling rules choose for ``flops``, the other knobs at the space's defaults.
+
+    Over widths and vocabularies, with the depth nearest to width / 24, the least `law_excess` among the candidates
+    that ``admits`` lets pass; ``None`` if it lets none pass.
+    """
+    depths = [int(depth) for depth in space.values("depth")]
+    best: tuple[float, Knobs] | None = None
+    for knobs in space.grid("width", "vocabulary"):
+        knobs = {**knobs, "depth": min(depths, key=lambda d, w=int(knobs["width"]): abs(math.log(d * ASPECT / w)))}
+        candidate = space.decode(knobs)
+        if not admits(candidate):
+            continue
+        excess = law_excess(*_law_inputs(candidate, flops, bytes_per_token(candidate.architecture.vocabulary)))
+        if best is None or excess < best[0]:
+            best = (excess, knobs)
+    return best[1] if best else None
+
+
+def _law_inputs(candidate: Candidate, flops: int, bytes_per_token: float) -> tuple[float, float]:
+    """(parameters in matrix products, training bytes) of a run of ``flops``."""
+    forward = forward_flops(candidate.architecture)
+    tokens = flops / step_flops(candidate) * candidate.recipe.batch_tokens
+    return forward / (2 * candidate.architecture.context), tokens * bytes_per_token
+
+
+def largest(space: Space, admits: Callable[[Candidate], bool]) -> Knobs | None:
+    """Knobs of the candidate with the most forward FLOPs that ``admits`` lets pass, or ``None``."""
+    names = ("depth", "width", "vocabulary", "mlp_ratio")
+    ordered = sorted(space.grid(*names), key=lambda knobs: -forward_flops(space.decode(knobs).architecture))
+    return next((knobs for knobs in ordered if admits(space.decode(knobs))), None)
+
+
+def scale(
+    candidate: Candidate, old_flops: int, new_flops: int, admits: Callable[[Candidate], bool]
+) -> Candidate:
+    """The candidate carried to another budget: matrix parameters grow as compute^0.45, batch as tokens^0.38.
+
+    Width grows in whole heads and depth with it, ratios, vocabulary, context and multipliers of rates stay. Of the
+    shapes that ``admits`` lets pass, the one nearest to the rule; the candidate itself if none is nearer.
+    """
+    ratio = new_flops / old_flops
+    target = _matrix_params(candidate.architecture) * ratio**EXPONENT
+    wanted = replace(candidate.recipe, batch_tokens=_scaled_batch(candidate, ratio))
+    best = candidate
+    for architecture in _shapes(candidate.architecture):
+        scaled = Candidate(architecture, wanted)
+        if _distance(scaled, target, candidate) < _distance(best, target, candidate) and admits(scaled):
+            best = scaled
+    return best
+
+
+def _distance(candidate: Candidate, target: float, origin: Candidate) -> float:
+    """From the rule's size, with a little weight on keeping width / depth as it was."""
+    own, old = candidate.architecture, origin.architecture
+    aspect = math.log(own.width / own.depth * old.depth / old.width)
+    return abs(math.log(_matrix_params(own) / target)) + 0.1 * abs(aspect)
+
+
+def _shapes(architecture: Architecture) -> list[Architecture]:
+    if architecture.deviations:
+        return []
+    per_group = architecture.heads // architecture.kv_heads
+    unit = math.lcm(architecture.width, architecture.heads) // architecture.heads  # width that one head brings
+    unit = max(1, architecture.width // architecture.heads) if architecture.width % architecture.heads == 0 else unit
+    shapes = []
+    for heads in range(per_group, 8 * architecture.heads + 1, per_group):
+        width = heads * unit
+        hidden = max(8, round(architecture.mlp_width / architecture.width * width / 8) * 8)
+        for depth in range(max(1, architecture.depth // 2), 3 * architecture.depth + 1):
+            kv_heads = heads // per_group
+            shapes.append(replace(architecture, depth=depth, width=width, heads=heads, kv_heads=kv_heads, mlp_width=hidden))
+    return shapes
+
+
+def _matrix_params(architecture: Architecture) -> float:
+    return forward_flops(architecture) / (2 * architecture.context)
+
+
+def _scaled_batch(candidate: Candidate, ratio: float) -> int:
+    """Batch tokens grow with (training tokens)^0.383 (Bergsma et al., arXiv 2505.13738), tokens as C^0.55."""
+    context = candidate.architecture.context
+    grown = candidate.recipe.batch_tokens * ratio ** ((1 - EXPONENT) * 0.383)
+    return max(1, round(grown / context)) * context

@@ -1,0 +1,208 @@
+"""What a search needs from the outside, as protocols. Adapters implement them; `nas.search` only calls them."""
+
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from nas.candidate import Candidate
+from nas.plan import Plan
+from nas.records import (
+    AttemptRecord,
+    CandidateRecord,
+    CurvePoint,
+    DecisionRecord,
+    EventRecord,
+    LedgerRecord,
+    SearchRecord,
+    Verdict,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Suggestion:
+    """A point of the space, by knobs. ``key`` names it to its suggester."""
+
+    key: int
+    knobs: Mapping[str, Any]
+
+
+class Suggester(Protocol):
+    """Proposes points of a space and learns from what became of them.
+
+    Ownership: one driver per search calls it, from one thread. A suggestion is answered by exactly one of
+    `tell_completed`, `tell_stopped`, `tell_infeasible` or `forget`. Deterministic: the same seed and the same
+    sequence of calls give the same suggestions; each ask is seeded by (seed, key) alone, so that a suggester
+    rebuilt from its history goes on as if it had never died.
+    """
+
+    def ask(self, candidate_id: str | None = None, knobs: Mapping[str, Any] | None = None) -> Suggestion:
+        """The next point; with ``knobs`` that very point, recorded as if it had been proposed."""
+        ...
+
+    def name(self, key: int, candidate_id: str, number: int) -> None:
+        """Bind a suggestion to the candidate that it became."""
+        ...
+
+    def tell_completed(self, key: int, values: Sequence[float]) -> None:
+        """Trained to the end: one value per objective, in the order of the spec."""
+        ...
+
+    def tell_stopped(self, key: int) -> None:
+        """Stopped by the pruner or diverged: feasible, and worse than what finished."""
+        ...
+
+    def tell_infeasible(self, key: int, excess: Mapping[str, float]) -> None:
+        """Refused by the gate: relative excess by limit (above 0 means violated, at most 0 means kept)."""
+        ...
+
+    def forget(self, key: int) -> None:
+        """Nothing is to be learned from it (a duplicate, a cancelled candidate)."""
+        ...
+
+
+class Store(Protocol):
+    """The truth about searches.
+
+    Concurrency: any number of readers; the driver of a search is the only writer of its rows. Every method is one
+    short transaction, unless it runs inside `transaction`, which makes a group atomic. Records are values: a
+    caller may keep them, and changing the database never changes them.
+    Errors: `NotFoundError` for a missing search or candidate, `StorageError` (`DiskFullError`) when the database
+    refuses, `StateError` for a second row of the same key.
+    """
+
+    def transaction(self) -> AbstractContextManager[None]:
+        """All writes inside happen together or not at all; may be nested (the outermost commits)."""
+        ...
+
+    def add_search(self, record: SearchRecord) -> None: ...
+    def search(self, search_id: str) -> SearchRecord: ...
+    def searches(self) -> list[SearchRecord]:
+        """All searches, oldest first."""
+        ...
+
+    def update_search(self, search_id: str, **changes: Any) -> SearchRecord:
+        """Replace the named fields; returns the new record."""
+        ...
+
+    def add_candidate(self, record: CandidateRecord) -> None: ...
+    def candidate(self, search_id: str, number: int) -> CandidateRecord: ...
+    def candidates(self, search_id: str) -> list[CandidateRecord]:
+        """The candidates of a search by number; empty for an unknown search."""
+        ...
+
+    def update_candidate(self, search_id: str, number: int, **changes: Any) -> CandidateRecord: ...
+
+    def add_attempt(self, record: AttemptRecord) -> None: ...
+    def attempts(self, search_id: str, number: int | None = None) -> list[AttemptRecord]: ...
+    def update_attempt(self, search_id: str, number: int, attempt: int, **changes: Any) -> AttemptRecord: ...
+
+    def add_points(self, points: Sequence[CurvePoint]) -> None:
+        """Append curve points. A point of the same (search, number, step, final) is replaced, so that repeated
+        work after a lost attempt never doubles a position."""
+        ...
+
+    def points(self, search_id: str, number: int | None = None) -> list[CurvePoint]:
+        """Curve points by (number, step, final)."""
+        ...
+
+    def add_decision(self, record: DecisionRecord) -> None: ...
+    def decisions(self, search_id: str, number: int | None = None) -> list[DecisionRecord]:
+        """Decisions in the order they were made."""
+        ...
+
+    def add_ledger(self, records: Sequence[LedgerRecord]) -> None: ...
+    def ledger(self, search_id: str) -> list[LedgerRecord]:
+        """The account of a search by sequence."""
+        ...
+
+    def add_event(
+        self, search_id: str, kind: str, message: str, *, at: float, number: int | None = None, level: str = "info"
+    ) -> EventRecord:
+        """Append an event; the store gives it the next sequence number of its search, from 1."""
+        ...
+
+    def events(self, search_id: str, after: int = 0) -> list[EventRecord]: ...
+
+    def save_device_profile(self, fingerprint: str, profile: Mapping[str, Any], *, at: float) -> None:
+        """Insert or replace."""
+        ...
+
+    def device_profile(self, fingerprint: str) -> dict[str, Any] | None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Assignment:
+    """What an engine is to run: a candidate with its plan."""
+
+    search_id: str
+    number: int
+    attempt: int
+    candidate: Candidate
+    plan: Plan
+    seed: int
+    deadline_seconds: float | None  # seconds from now by which the run must have ended; None: no time limit
+    final: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How an attempt ended. ``kind`` is completed, stopped, diverged, cancelled, out_of_memory or lost.
+
+    FLOPs and seconds are those of the candidate up to here, over all its attempts.
+    """
+
+    number: int
+    attempt: int
+    kind: str
+    train_flops: int
+    hardware_flops: int
+    eval_flops: int
+    seconds: float
+    val_bpb: float | None = None
+    val_error: float | None = None
+    test_bpb: float | None = None
+    test_error: float | None = None
+    artifact: str = ""
+    time_bound: bool = False
+    repeated_flops: int = 0
+    detail: str = ""
+
+
+class Driver(Protocol):
+    """A search as an engine sees it: three answers. Called from one thread, the engine's."""
+
+    def next(self) -> "Assignment | Wait | Done":
+        """What to run now."""
+        ...
+
+    def report(self, point: CurvePoint) -> Verdict:
+        """A curve point; the answer is to be obeyed at once (AUDIT means go on)."""
+        ...
+
+    def finish(self, outcome: Outcome) -> None:
+        """An attempt ended; its reservation is settled and its result recorded before this returns."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Wait:
+    """Nothing to run until a running candidate reports or ends."""
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """Nothing to run any more."""
+
+    reason: str
+
+
+class Engine(Protocol):
+    """Runs what a driver hands out until it is done, ``parallel`` candidates at a time.
+
+    Ownership: owns its worker processes and leaves none behind, whatever way it ends. Concurrency: calls the driver
+    from the thread that called `run`. Errors: a worker that dies is told to the driver as ``lost``; an error of
+    the driver ends the run and is raised.
+    """
+
+    def run(self, driver: Driver) -> None: ...

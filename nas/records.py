@@ -1,0 +1,220 @@
+"""What a search writes down: frozen records, the same in memory, in the database and on the wire.
+
+Times are seconds since the epoch (UTC) as floats, FLOPs and bytes are integers, losses are bits per byte.
+"""
+
+import dataclasses
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any
+
+
+class SearchState(StrEnum):
+    """queued -> running -> completed | failed | cancelled; running <-> paused; running -> stopping -> completed."""
+
+    QUEUED = "queued"
+    RUNNING = "running"
+    PAUSED = "paused"
+    STOPPING = "stopping"
+    COMPLETED = "completed"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+
+
+class CandidateState(StrEnum):
+    """queued -> training -> completed | stopped | diverged | cancelled | failed; queued -> rejected;
+    training -> queued when an attempt is lost."""
+
+    QUEUED = "queued"
+    TRAINING = "training"
+    COMPLETED = "completed"
+    STOPPED = "stopped"
+    DIVERGED = "diverged"
+    CANCELLED = "cancelled"
+    FAILED = "failed"
+    REJECTED = "rejected"
+
+    @property
+    def terminal(self) -> bool:
+        """No further change is allowed."""
+        return self not in (CandidateState.QUEUED, CandidateState.TRAINING)
+
+
+class Origin(StrEnum):
+    """Where a candidate came from."""
+
+    DIAL = "dial"  # what scaling rules choose for the budget, without search
+    LARGEST = "largest"  # the largest that fits
+    UNIFORM = "uniform"  # a seed: an evenly spread configuration of the space
+    PROPOSED = "proposed"  # by the suggester, having seen results
+    GIVEN = "given"  # by the user
+    FINAL = "final"  # the chosen candidate, scaled to the final budget
+
+
+class Verdict(StrEnum):
+    """What the pruner says at a rung. AUDIT is a stop that is recorded but not executed."""
+
+    CONTINUE = "continue"
+    STOP = "stop"
+    AUDIT = "audit"
+
+
+@dataclass(frozen=True, slots=True)
+class SearchRecord:
+    """One search.
+
+    Attributes:
+        spec: the resolved specification (`nas.spec.SearchSpec.to_dict`).
+        setting: facts fixed before the first candidate: device, threads, versions, corpus and tokenizers,
+            predicted speed, the hypervolume's reference point, the planned number of full trainings.
+        result: the outcome of the final run; ``None`` until there is one.
+    """
+
+    id: str
+    name: str
+    state: SearchState
+    created_at: float
+    spec: dict[str, Any]
+    setting: dict[str, Any] = field(default_factory=dict)
+    result: dict[str, Any] | None = None
+    reason: str = ""
+    started_at: float | None = None
+    finished_at: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class CandidateRecord:
+    """One candidate of a search.
+
+    Attributes:
+        number: 0-based order of proposal within its search.
+        id: content hash of the candidate (`nas.candidate.Candidate.id`).
+        candidate: the candidate as a mapping (`Candidate.to_dict`).
+        knobs: the values by which the suggester knows it; empty for candidates outside its space.
+        costs: `nas.cost.Cost.to_dict`: params, flops_per_byte, kv_bytes_per_byte, weight_bytes, memory_bytes, ...
+        plan: `nas.plan.Plan.to_dict`; empty while it has none (rejected).
+        reason: why it is in its state: the gate's limit, the pruner's dominators, the error.
+        val_bpb, val_error: validation loss at p = 1 over the whole split and its standard error.
+        test_bpb, test_error: the same on the test split; read for the final run only.
+        train_flops_planned, train_flops_spent: by ``model_flops_v1``.
+        eval_flops: spent on evaluation, charged to the search and not to the candidate.
+        repeated_flops: work done again after an attempt was lost; outside the budget.
+        seconds: wall-clock seconds of training and evaluation.
+        time_bound: a replan shortened the run because the machine was slower than predicted.
+        artifact: folder with the final weights and tokenizer, relative to the artifacts' root.
+    """
+
+    search_id: str
+    number: int
+    id: str
+    origin: Origin
+    state: CandidateState
+    created_at: float
+    candidate: dict[str, Any]
+    knobs: dict[str, Any] = field(default_factory=dict)
+    costs: dict[str, Any] = field(default_factory=dict)
+    plan: dict[str, Any] = field(default_factory=dict)
+    reason: str = ""
+    val_bpb: float | None = None
+    val_error: float | None = None
+    test_bpb: float | None = None
+    test_error: float | None = None
+    train_flops_planned: int = 0
+    train_flops_spent: int = 0
+    hardware_flops: int = 0
+    eval_flops: int = 0
+    repeated_flops: int = 0
+    seconds: float = 0.0
+    time_bound: bool = False
+    artifact: str = ""
+    started_at: float | None = None
+    finished_at: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class AttemptRecord:
+    """One run of a candidate on a worker."""
+
+    search_id: str
+    number: int
+    attempt: int
+    started_at: float
+    worker: str
+    finished_at: float | None = None
+    outcome: str = ""
+    checkpoint: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class CurvePoint:
+    """One point of a loss curve. ``flops`` are training FLOPs spent, ``progress`` is their share of the plan.
+
+    ``train_bpb`` is the mean over the steps since the last point, ``val_bpb`` is measured at rungs on the fixed
+    subset of the validation split (and at p = 1 on all of it, with ``final`` set).
+    """
+
+    search_id: str
+    number: int
+    attempt: int
+    step: int
+    progress: float
+    flops: int
+    seconds: float
+    train_bpb: float | None = None
+    val_bpb: float | None = None
+    rung: float | None = None
+    final: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class DecisionRecord:
+    """A pruning decision with everything it was made from."""
+
+    search_id: str
+    number: int
+    rung: float
+    verdict: Verdict
+    reason: str
+    inputs: dict[str, Any]
+    at: float
+
+
+@dataclass(frozen=True, slots=True)
+class LedgerRecord:
+    """One line of a search's account, in order of ``sequence``.
+
+    ``kind`` is ``reserve`` (before dispatch), ``settle`` (releases the reservation of the same number and charges
+    what was spent) or ``charge`` (spent without a reservation, e.g. measuring the device's speed).
+    """
+
+    search_id: str
+    sequence: int
+    kind: str
+    account: str  # "search" or "final"
+    number: int | None
+    flops: int
+    seconds: float
+    note: str
+    at: float
+
+
+@dataclass(frozen=True, slots=True)
+class EventRecord:
+    """Something a person may want to read. ``sequence`` is ascending within a search."""
+
+    search_id: str
+    sequence: int
+    at: float
+    kind: str
+    message: str
+    number: int | None = None
+    level: str = "info"
+
+
+def to_dict(record: Any) -> dict[str, Any]:
+    """A record as a JSON-ready mapping (enums become their text)."""
+    return {spec.name: _plain(getattr(record, spec.name)) for spec in dataclasses.fields(record)}
+
+
+def _plain(value: Any) -> Any:
+    return value.value if isinstance(value, StrEnum) else value

@@ -1,0 +1,213 @@
+"""The candidate as a module: a decoder-only transformer of the Llama/Qwen3 family.
+
+Shape legend: B batch, T tokens, D width, H query heads, K key/value heads, E head size, M MLP width, V vocabulary,
+W window. Parameters are float32; on CUDA the forward pass runs under bfloat16 autocast.
+"""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
+
+from nas.candidate import Architecture, Layer
+from nas.train.loss import linear_cross_entropy
+
+ROPE_THETA = 10_000.0
+NORM_EPSILON = 1e-6
+
+
+class RMSNorm(nn.Module):
+    """x / rms(x) * weight over the last dimension (Zhang & Sennrich, arXiv 1910.07467, eq. 4)."""
+
+    def __init__(self, size: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(size))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.rms_norm(x, self.weight.shape, self.weight, NORM_EPSILON)
+
+
+class Attention(nn.Module):
+    """Grouped-query attention with rotary positions; query, key and value projections are one matrix."""
+
+    def __init__(self, architecture: Architecture, layer: Layer) -> None:
+        super().__init__()
+        self.heads, self.kv_heads, self.window = layer.heads, layer.kv_heads, layer.window
+        self.head_size = architecture.head_size
+        width, query, key = architecture.width, layer.heads * self.head_size, layer.kv_heads * self.head_size
+        self.sizes = (query, key, key)
+        self.qkv = nn.Linear(width, query + 2 * key, bias=False)
+        self.out = nn.Linear(query, width, bias=False)
+        self.query_norm = RMSNorm(self.head_size) if architecture.qk_norm else None
+        self.key_norm = RMSNorm(self.head_size) if architecture.qk_norm else None
+
+    def forward(self, x_BTD: Tensor, cos_TE: Tensor, sin_TE: Tensor) -> Tensor:
+        B, T, _ = x_BTD.shape
+        H, K, E = self.heads, self.kv_heads, self.head_size
+        q, k, v = self.qkv(x_BTD).split(self.sizes, dim=-1)
+        q_BTHE, k_BTKE, v_BTKE = q.view(B, T, H, E), k.view(B, T, K, E), v.view(B, T, K, E)
+        if self.query_norm is not None and self.key_norm is not None:
+            q_BTHE, k_BTKE = self.query_norm(q_BTHE), self.key_norm(k_BTKE)
+        q_BHTE = rotate(q_BTHE, cos_TE, sin_TE).transpose(1, 2)
+        k_BKTE = rotate(k_BTKE, cos_TE, sin_TE).transpose(1, 2)
+        y_BHTE = attend(q_BHTE, k_BKTE, v_BTKE.transpose(1, 2), self.window)
+        y: Tensor = self.out(y_BHTE.transpose(1, 2).reshape(B, T, H * E))
+        return y
+
+
+def rotate(x_BTHE: Tensor, cos_TE: Tensor, sin_TE: Tensor) -> Tensor:
+    """Rotary positions (Su et al., arXiv 2104.09864), the half-split layout that Llama checkpoints use."""
+    cos, sin = cos_TE[:, None, :].to(x_BTHE.dtype), sin_TE[:, None, :].to(x_BTHE.dtype)
+    first, second = x_BTHE.chunk(2, dim=-1)
+    return x_BTHE * cos + torch.cat((-second, first), dim=-1) * sin
+
+
+def attend(q_BHTE: Tensor, k_BKTE: Tensor, v_BKTE: Tensor, window: int) -> Tensor:
+    """Causal attention; with a window W each token sees itself and the W - 1 tokens before it.
+
+    Windows are computed in blocks of W queries against 2W keys, so that their saving is real on every backend:
+    2 x 2 x T x 2W x E multiply-adds a head in place of 2 x 2 x T x T x E.
+    """
+    B, H, T, E = q_BHTE.shape
+    grouped = k_BKTE.shape[1] != H
+    if grouped:
+        repeats = H // k_BKTE.shape[1]
+        k_BKTE, v_BKTE = k_BKTE.repeat_interleave(repeats, 1), v_BKTE.repeat_interleave(repeats, 1)
+    if not window or T <= window:
+        return F.scaled_dot_product_attention(q_BHTE, k_BKTE, v_BKTE, is_causal=True)
+    blocks = T // window
+    q = q_BHTE.view(B, H, blocks, window, E).transpose(1, 2).reshape(B * blocks, H, window, E)
+    k, v = _with_previous_block(k_BKTE, window), _with_previous_block(v_BKTE, window)
+    mask = window_mask(blocks, window, q.device).repeat(B, 1, 1)[:, None]
+    y = F.scaled_dot_product_attention(q, k, v, attn_mask=mask)
+    return y.view(B, blocks, H, window, E).transpose(1, 2).reshape(B, H, T, E)
+
+
+def _with_previous_block(x_BHTE: Tensor, window: int) -> Tensor:
+    """(B, H, T, E) to (B * T / W, H, 2W, E): each block of W tokens preceded by the block before it."""
+    B, H, T, E = x_BHTE.shape
+    padded = F.pad(x_BHTE, (0, 0, window, 0)).unfold(2, 2 * window, window)  # (B, H, T / W, E, 2W)
+    return padded.permute(0, 2, 1, 4, 3).reshape(B * (T // window), H, 2 * window, E)
+
+
+def window_mask(blocks: int, window: int, device: torch.device) -> Tensor:
+    """(blocks, W, 2W), true where query i of a block may see key j of the previous and its own block."""
+    query = torch.arange(window, device=device)[:, None] + window
+    key = torch.arange(2 * window, device=device)[None, :]
+    mask = ((key <= query) & (key > query - window)).repeat(blocks, 1, 1)
+    mask[0, :, :window] = False  # nothing stands before the first block
+    return mask
+
+
+class MLP(nn.Module):
+    """Gated SiLU (Shazeer, arXiv 2002.05202); gate and up projections are one matrix."""
+
+    def __init__(self, width: int, hidden: int) -> None:
+        super().__init__()
+        self.gate_up = nn.Linear(width, 2 * hidden, bias=False)
+        self.down = nn.Linear(hidden, width, bias=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        gate, up = self.gate_up(x).chunk(2, dim=-1)
+        y: Tensor = self.down(F.silu(gate) * up)
+        return y
+
+
+class Block(nn.Module):
+    """Pre-norm attention and MLP, each added to the residual stream."""
+
+    def __init__(self, architecture: Architecture, layer: Layer, dropout: float) -> None:
+        super().__init__()
+        self.attention_norm = RMSNorm(architecture.width)
+        self.attention = Attention(architecture, layer)
+        self.mlp_norm = RMSNorm(architecture.width)
+        self.mlp = MLP(architecture.width, layer.mlp_width)
+        self.dropout = dropout
+
+    def forward(self, x_BTD: Tensor, cos_TE: Tensor, sin_TE: Tensor) -> Tensor:
+        x_BTD = x_BTD + self._drop(self.attention(self.attention_norm(x_BTD), cos_TE, sin_TE))
+        return x_BTD + self._drop(self.mlp(self.mlp_norm(x_BTD)))
+
+    def _drop(self, x: Tensor) -> Tensor:
+        return F.dropout(x, self.dropout, self.training) if self.dropout else x
+
+
+class Transformer(nn.Module):
+    """Tokens in, mean loss or logits out.
+
+    ``recompute`` trades FLOPs for memory: the blocks' activations are computed again in the backward pass.
+    """
+
+    cos_TE: Tensor
+    sin_TE: Tensor
+
+    def __init__(self, architecture: Architecture, dropout: float = 0.0, *, recompute: bool = False) -> None:
+        super().__init__()
+        self.architecture, self.recompute = architecture, recompute
+        self.embedding = nn.Embedding(architecture.vocabulary, architecture.width)
+        self.blocks = nn.ModuleList(Block(architecture, layer, dropout) for layer in architecture.layers())
+        self.norm = RMSNorm(architecture.width)
+        self.head = None if architecture.tied else nn.Linear(architecture.width, architecture.vocabulary, bias=False)
+        cos, sin = rotary_table(architecture.context, architecture.head_size)
+        self.register_buffer("cos_TE", cos, persistent=False)
+        self.register_buffer("sin_TE", sin, persistent=False)
+
+    @property
+    def head_weight(self) -> nn.Parameter:
+        """(V, D), the embedding itself when tied."""
+        return self.embedding.weight if self.head is None else self.head.weight
+
+    def hidden(self, tokens_BT: Tensor) -> Tensor:
+        """The normalised residual stream that the head reads, (B, T, D)."""
+        T = tokens_BT.shape[1]
+        cos, sin = self.cos_TE[:T], self.sin_TE[:T]
+        x_BTD = self.embedding(tokens_BT)
+        for block in self.blocks:
+            if self.recompute and self.training:
+                x_BTD = checkpoint(block, x_BTD, cos, sin, use_reentrant=False)
+            else:
+                x_BTD = block(x_BTD, cos, sin)
+        y: Tensor = self.norm(x_BTD)
+        return y
+
+    def forward(self, tokens_BT: Tensor, targets_BT: Tensor) -> Tensor:
+        """Mean negative log-likelihood in nats per token."""
+        hidden = self.hidden(tokens_BT).flatten(0, 1)
+        return linear_cross_entropy(hidden, self.head_weight, targets_BT.flatten())
+
+    def logits(self, tokens_BT: Tensor) -> Tensor:
+        """(B, T, V)."""
+        return F.linear(self.hidden(tokens_BT), self.head_weight)
+
+    @torch.no_grad()
+    def initialise(self, seed: int) -> None:
+        """Weights as a pure function of (architecture, seed), drawn on the CPU: the same on every device.
+
+        Matrices are normal with standard deviation 1 / sqrt(fan in), projections into the residual stream are zero
+        (so that each block starts as the identity), embedding and head as in `_embedding_deviation`.
+        """
+        generator = torch.Generator().manual_seed(seed)
+        for name, parameter in self.named_parameters():
+            if parameter.ndim == 1:
+                parameter.fill_(1.0)
+            elif name.endswith(("out.weight", "down.weight")):
+                parameter.zero_()
+            else:
+                deviation = _embedding_deviation(self) if name == "embedding.weight" else parameter.shape[1] ** -0.5
+                if name == "head.weight":
+                    deviation = 0.0
+                noise = torch.randn(parameter.shape, generator=generator)
+                parameter.copy_(noise * deviation)
+
+
+def _embedding_deviation(model: Transformer) -> float:
+    """1 for an embedding of its own; 1 / sqrt(D) when the head shares it, so that first logits are of order 1."""
+    return 1.0 if model.head is not None else model.architecture.width**-0.5
+
+
+def rotary_table(context: int, head_size: int) -> tuple[Tensor, Tensor]:
+    """Cosines and sines (T, E), computed in float64 for exactness and kept in float32."""
+    frequency = ROPE_THETA ** (-torch.arange(0, head_size, 2, dtype=torch.float64) / head_size)
+    angle = torch.outer(torch.arange(context, dtype=torch.float64), frequency)
+    angle = torch.cat((angle, angle), dim=-1)
+    return angle.cos().float(), angle.sin().float()

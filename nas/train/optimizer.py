@@ -1,0 +1,163 @@
+"""Optimizers: Muon for the matrices, AdamW for embedding, head and norms, or AdamW for everything.
+
+Rates and decay are set from outside before each step (`nas.plan`), because they are functions of progress.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from nas.cost import NEWTON_SCHULZ_STEPS
+from nas.plan import Rates
+from nas.train.model import Attention, Transformer
+
+# Coefficients of the quintic iteration of Jordan et al., "Muon" (2024): steep at zero, singular values end in
+# about [0.7, 1.2], which is as good as exact orthogonality for an update.
+NEWTON_SCHULZ = (3.4445, -4.7750, 2.0315)
+ADAM_BETAS = (0.9, 0.95)
+ADAM_EPSILON = 1e-10
+MUON_MOMENTUM = 0.95
+
+
+@dataclass(frozen=True)
+class Matrix:
+    """Rows ``first`` to ``last`` of a parameter: one matrix of the model (query, key and value share a parameter)."""
+
+    parameter: nn.Parameter
+    first: int
+    last: int
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        return self.last - self.first, self.parameter.shape[1]
+
+    def of(self, tensor: Tensor) -> Tensor:
+        return tensor[self.first : self.last]
+
+
+def matrices(model: Transformer) -> list[Matrix]:
+    """The hidden matrices of the model, fused projections taken apart."""
+    parts = []
+    for module in model.blocks.modules():
+        if isinstance(module, Attention):
+            edges = [0]
+            for size in module.sizes:
+                edges.append(edges[-1] + size)
+            parts += [Matrix(module.qkv.weight, a, b) for a, b in zip(edges, edges[1:], strict=False)]
+            parts.append(Matrix(module.out.weight, 0, module.out.weight.shape[0]))
+        elif hasattr(module, "gate_up"):
+            rows = module.gate_up.weight.shape[0]
+            parts += [Matrix(module.gate_up.weight, 0, rows // 2), Matrix(module.gate_up.weight, rows // 2, rows)]
+            parts.append(Matrix(module.down.weight, 0, module.down.weight.shape[0]))
+    return parts
+
+
+class Muon(torch.optim.Optimizer):
+    """Momentum whose update is orthogonalised (Jordan et al. 2024), matrices of one shape in one batch.
+
+    The update is scaled by sqrt(max(1, rows / columns)), so that its effect on the output's RMS, and with it the
+    best rate, does not depend on the width (Bernstein, arXiv 2410.21265, section 3).
+    """
+
+    def __init__(self, parts: Iterable[Matrix]) -> None:
+        self._parts = list(parts)
+        unique = {id(part.parameter): part.parameter for part in self._parts}
+        super().__init__(list(unique.values()), {"lr": 0.0, "weight_decay": 0.0})
+        by_shape: dict[tuple[int, int], list[Matrix]] = defaultdict(list)
+        for part in self._parts:
+            by_shape[part.shape].append(part)
+        self._batches = list(by_shape.values())
+
+    @torch.no_grad()
+    def step(self, closure: Any = None) -> None:  # type: ignore[override]
+        group = self.param_groups[0]
+        rate, decay = group["lr"], group["weight_decay"]
+        for parameter in group["params"]:
+            if "momentum" not in self.state[parameter]:
+                self.state[parameter]["momentum"] = torch.zeros_like(parameter)
+        parameters = [p for p in group["params"] if p.grad is not None]
+        momenta = [self.state[p]["momentum"] for p in parameters]
+        gradients = [p.grad for p in parameters]
+        torch._foreach_lerp_(momenta, gradients, 1 - MUON_MOMENTUM)
+        torch._foreach_lerp_(gradients, momenta, MUON_MOMENTUM)  # Nesterov
+        if decay:
+            torch._foreach_mul_(parameters, 1 - rate * decay)
+        for batch in self._batches:
+            update = orthogonalise(torch.stack([part.of(part.parameter.grad) for part in batch]))  # type: ignore[arg-type]
+            rows, columns = batch[0].shape
+            targets = [part.of(part.parameter) for part in batch]
+            torch._foreach_add_(targets, list(update.unbind()), alpha=-rate * max(1.0, rows / columns) ** 0.5)
+
+
+def orthogonalise(x_NRC: Tensor) -> Tensor:
+    """Each of the N matrices (rows x columns) with its singular values pushed to about 1 by Newton-Schulz.
+
+    Runs in float32 on the CPU and in bfloat16 on CUDA, where that is several times faster and as good.
+    """
+    a, b, c = NEWTON_SCHULZ
+    x = x_NRC.bfloat16() if x_NRC.is_cuda else x_NRC
+    wide = x.shape[1] <= x.shape[2]
+    x = x if wide else x.mT
+    x = x / (x.norm(dim=(1, 2), keepdim=True) + 1e-7)
+    for _ in range(NEWTON_SCHULZ_STEPS):
+        gram = torch.bmm(x, x.mT)
+        polynomial = torch.baddbmm(gram, gram, gram, beta=b, alpha=c)
+        x = torch.baddbmm(x, polynomial, x, beta=a)
+    return (x if wide else x.mT).to(x_NRC.dtype)
+
+
+class Optimizers:
+    """The optimizers of one model behind one face."""
+
+    def __init__(self, model: Transformer, kind: str) -> None:
+        parts = matrices(model) if kind == "muon" else []
+        by_muon = {id(part.parameter) for part in parts}
+        rest = [p for p in model.parameters() if id(p) not in by_muon]
+        hidden = [p for p in rest if p.ndim == 2 and p is not model.head_weight and p is not model.embedding.weight]
+        hidden_ids = {id(p) for p in hidden}
+        head = [model.head.weight] if model.head is not None else []
+        groups = [
+            {"params": [model.embedding.weight], "role": "embedding"},
+            {"params": head, "role": "head"},
+            {"params": hidden, "role": "matrix"},
+            {"params": [p for p in rest if p.ndim == 1 and id(p) not in hidden_ids], "role": "vector"},
+        ]
+        fused = next(model.parameters()).device.type in ("cpu", "cuda")
+        adam = torch.optim.AdamW(
+            [group for group in groups if group["params"]],
+            lr=0.0,
+            betas=ADAM_BETAS,
+            eps=ADAM_EPSILON,
+            weight_decay=0.0,
+            fused=fused,
+        )
+        self._all: dict[str, torch.optim.Optimizer] = {"adam": adam}
+        if parts:
+            self._all["muon"] = Muon(parts)
+
+    def step(self, rates: Rates) -> None:
+        """One update with the rates of this step; gradients are freed."""
+        for group in self._all["adam"].param_groups:
+            group["lr"] = {
+                "embedding": rates.embedding,
+                "head": rates.head,
+                "matrix": rates.matrix,
+                "vector": rates.vector,
+            }[group["role"]]
+            group["weight_decay"] = rates.decay if group["role"] == "matrix" else 0.0
+        if "muon" in self._all:
+            self._all["muon"].param_groups[0].update(lr=rates.matrix, weight_decay=rates.decay)
+        for optimizer in self._all.values():
+            optimizer.step()
+            optimizer.zero_grad(set_to_none=True)
+
+    def state_dict(self) -> dict[str, Any]:
+        return {name: optimizer.state_dict() for name, optimizer in self._all.items()}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        for name, optimizer in self._all.items():
+            optimizer.load_state_dict(state[name])

@@ -7,6 +7,7 @@ the old behaviour as its default does not rename old candidates.
 import dataclasses
 import hashlib
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, Self, TypeVar
@@ -84,6 +85,9 @@ class Architecture:
         numbers = [deviation.layer for deviation in self.deviations]
         ascending = numbers == sorted(set(numbers)) and all(0 <= n < self.depth for n in numbers)
         _require(ascending, "deviations", "must name layers of the model once, ascending", numbers)
+        for own in self.deviations:
+            sizes = (own.heads, own.kv_heads, own.mlp_width)
+            _require(min(sizes) >= 0, "deviations", "must have sizes of at least 0", own)
         for layer in self.layers():
             _require(layer.heads % layer.kv_heads == 0, "deviations", "kv_heads must divide heads", layer)
 
@@ -137,6 +141,11 @@ class Recipe:
     floor: float = 0.0
 
     def __post_init__(self) -> None:
+        for spec in dataclasses.fields(self):
+            if spec.type is float:  # 2 and 2.0 are one rate and must not give two ids
+                number = float(getattr(self, spec.name))
+                _require(math.isfinite(number), spec.name, "must be finite", number)
+                object.__setattr__(self, spec.name, number)
         _require(self.batch_tokens >= 1, "batch_tokens", "must be at least 1", self.batch_tokens)
         _require(self.optimizer in ("muon", "adamw"), "optimizer", "must be muon or adamw", self.optimizer)
         for name in ("matrix_rate", "embedding_rate"):
@@ -174,6 +183,8 @@ class Candidate:
     @classmethod
     def from_dict(cls, raw: Mapping[str, Any]) -> Self:
         """The inverse of `to_dict`; raises `SpecError` for unknown or missing fields and wrong types."""
+        if not isinstance(raw, Mapping):
+            raise SpecError("candidate", "must be a mapping of its fields", raw)
         _known(raw, {"architecture", "recipe"}, "candidate")
         architecture = dict(_mapping(raw, "architecture"))
         deviations = architecture.pop("deviations", ())
@@ -218,30 +229,26 @@ def _build(kind: type[Record], raw: Any, where: str) -> Record:
         raise SpecError(where, "must be a mapping of its fields", raw)
     specs = {spec.name: spec for spec in dataclasses.fields(kind)}  # type: ignore[arg-type]
     _known(raw, set(specs), where)
-    values = {}
     for name, spec in specs.items():
-        if name not in raw:
-            if spec.default is dataclasses.MISSING:
-                raise SpecError(f"{where}.{name}", "is required")
-            continue
-        value = raw[name]
-        expected = _PLAIN.get(spec.type if isinstance(spec.type, type) else str)
-        if spec.name == "deviations":
-            expected = None
-        if expected is not None:
-            kinds, words = expected
-            if not isinstance(value, kinds) or (isinstance(value, bool) and bool not in kinds):
-                raise SpecError(f"{where}.{name}", f"must be {words}", value)
-            if spec.type is float:
-                value = float(value)
-        values[name] = value
+        if name in raw:
+            _check_type(raw[name], spec.type, f"{where}.{name}")
+        elif spec.default is dataclasses.MISSING:
+            raise SpecError(f"{where}.{name}", "is required")
     try:
-        return kind(**values)
+        return kind(**raw)
     except SpecError as error:
         raise error.at(field=f"{where}.{error.field}") from None
 
 
-_PLAIN: dict[type, tuple[tuple[type, ...], str]] = {
+def _check_type(value: object, expected: object, where: str) -> None:
+    if expected not in _PLAIN:  # the words of a Literal and the deviations are checked where they are built
+        return
+    kinds, words = _PLAIN[expected]
+    if not isinstance(value, kinds) or (isinstance(value, bool) and bool not in kinds):
+        raise SpecError(where, f"must be {words}", value)
+
+
+_PLAIN: dict[object, tuple[tuple[type, ...], str]] = {
     int: ((int,), "a whole number"),
     float: ((int, float), "a number"),
     bool: ((bool,), "true or false"),

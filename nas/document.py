@@ -7,6 +7,7 @@ from typing import Any, TypeVar
 from ruamel.yaml import YAML
 from ruamel.yaml.comments import CommentedMap, CommentedSeq
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
+from ruamel.yaml.scalarbool import ScalarBoolean
 
 from nas.errors import NotFoundError, SpecError
 
@@ -34,7 +35,10 @@ class Fields:
 
     def read(self, name: str, parse: Callable[[Any, str], Value], default: Value) -> Value:
         """The value parsed; the parser's `SpecError` gets the field's name and line."""
-        return self.required(name, parse) if self.has(name) else (self._read.add(name), default)[1]
+        if self.has(name):
+            return self.required(name, parse)
+        self._read.add(name)
+        return default
 
     def required(self, name: str, parse: Callable[[Any, str], Value]) -> Value:
         """As `read`, for a field that must be there."""
@@ -55,6 +59,10 @@ class Fields:
         if not isinstance(value, Mapping):
             raise self.error(name, "must be a mapping of fields", plain(value))
         return Fields(value, self._dotted(name), self._source)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The whole mapping as it stands, plain containers; nothing counts as read."""
+        return {str(name): plain(value) for name, value in self._raw.items()}
 
     def names(self) -> Iterator[str]:
         """Names of all fields, in the order of the document; reading them is left to the caller."""
@@ -100,8 +108,10 @@ def read_text(text: str, source: str) -> Fields:
         problem = (error.problem or "cannot be read").replace("\n", " ")
         line = mark.line + 1 if mark is not None else None
         raise SpecError("document", f"must be YAML 1.2: {problem}", line=line, source=source) from None
-    except YAMLError as error:
+    except (YAMLError, ValueError) as error:  # ValueError: a number that Python refuses
         raise SpecError("document", f"must be YAML 1.2: {error}", source=source) from None
+    except RecursionError:
+        raise SpecError("document", "must be nested less deeply", source=source) from None
     if not isinstance(raw, Mapping):
         raise SpecError("document", "must be a mapping of fields", plain(raw), line=1, source=source)
     return Fields(raw, source=source)
@@ -115,6 +125,8 @@ def plain(value: Any) -> Any:
         return [plain(item) for item in value]
     if isinstance(value, bool) or value is None:
         return value
+    if isinstance(value, ScalarBoolean):  # a boolean with an anchor, which is an int to Python
+        return bool(value)
     for kind in (int, float, str):
         if isinstance(value, kind):
             return kind(value)

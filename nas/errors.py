@@ -50,6 +50,9 @@ class SpecError(NasError):
         found = "" if self.value is None else f", found {self.value!r}"
         return f"{where}{self.field}: {self.rule}{found}"
 
+    def __reduce__(self) -> tuple[object, ...]:
+        return _rebuild, (type(self), self.field, self.rule, self.value, self.line, self.source)
+
     def at(self, *, field: str | None = None, line: int | None = None, source: str | None = None) -> "SpecError":
         """The same error with the place filled in that only the caller knows."""
         return type(self)(
@@ -59,6 +62,13 @@ class SpecError(NasError):
             line=self.line if self.line is not None else line,
             source=self.source if self.source is not None else source,
         )
+
+
+def _rebuild(
+    kind: type[SpecError], field: str, rule: str, value: object, line: int | None, source: str | None
+) -> SpecError:
+    """For pickling: errors cross process borders."""
+    return kind(field, rule, value, line=line, source=source)
 
 
 class UnitError(SpecError):

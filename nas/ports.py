@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from nas.candidate import Candidate
-from nas.plan import Plan
+from nas.plan import Plan, TextFacts
 from nas.records import (
     AttemptRecord,
     CandidateRecord,
@@ -36,12 +36,17 @@ class Suggester(Protocol):
     rebuilt from its history goes on as if it had never died.
     """
 
-    def ask(self, candidate_id: str | None = None, knobs: Mapping[str, Any] | None = None) -> Suggestion:
+    def ask(self, knobs: Mapping[str, Any] | None = None) -> Suggestion:
         """The next point; with ``knobs`` that very point, recorded as if it had been proposed."""
         ...
 
-    def name(self, key: int, candidate_id: str, number: int) -> None:
-        """Bind a suggestion to the candidate that it became."""
+    def keys(self) -> Mapping[int, int]:
+        """Keys of the suggestions that became candidates, by the candidate's number."""
+        ...
+
+    def name(self, key: int, candidate_id: str, number: int, excess: Mapping[str, float]) -> None:
+        """Bind a suggestion to the candidate that it became, with the gate's findings: relative excess by limit,
+        above 0 where the limit is violated."""
         ...
 
     def tell_completed(self, key: int, values: Sequence[float]) -> None:
@@ -52,13 +57,20 @@ class Suggester(Protocol):
         """Stopped by the pruner or diverged: feasible, and worse than what finished."""
         ...
 
-    def tell_infeasible(self, key: int, excess: Mapping[str, float]) -> None:
-        """Refused by the gate: relative excess by limit (above 0 means violated, at most 0 means kept)."""
+    def tell_infeasible(self, key: int, excess: Mapping[str, float] | None = None) -> None:
+        """Not to be had: refused by the gate, or found to break a limit while it ran (``excess``, as in `name`)."""
         ...
 
     def forget(self, key: int) -> None:
         """Nothing is to be learned from it (a duplicate, a cancelled candidate)."""
         ...
+
+
+class TextMeter(Protocol):
+    """Sizes of the corpus as a vocabulary and a context see it. Pure and cached; may take seconds at first."""
+
+    def bytes_per_token(self, vocabulary: int) -> float: ...
+    def facts(self, vocabulary: int, context: int) -> TextFacts: ...
 
 
 class Store(Protocol):

@@ -125,7 +125,7 @@ class Space:
         return Choice((self.defaults[name],))
 
     def values(self, name: str) -> tuple[Value, ...]:
-        """The values of a knob, ascending where they are numbers; the ends and middle of a range."""
+        """The values of a knob in the space's order; the ends and middle of a range."""
         domain = self.domain(name)
         if isinstance(domain, Range):
             return (domain.low, domain.at(0.5), domain.high)
@@ -133,7 +133,7 @@ class Space:
 
     def sample(self, rng: random.Random) -> Knobs:
         """Knobs drawn independently, conditions kept."""
-        return self._fill(lambda _, knob: knob.domain.sample(rng))
+        return self._active({knob.name: knob.domain.sample(rng) for knob in self.knobs})
 
     def uniform(self, index: int) -> Knobs:
         """The index-th of an endless sequence that covers the space evenly, all layers alike.
@@ -143,29 +143,27 @@ class Space:
         """
         shared = [knob for knob in self.knobs if "@" not in knob.name]
         ratio = _plastic(len(shared))
-        order = {knob.name: k for k, knob in enumerate(shared, start=1)}
-
-        def value(position: int, knob: Knob) -> Value:
-            if knob.name not in order:
-                return 1.0  # no deviation
-            return knob.domain.at((0.5 + (index + 1) * ratio ** -order[knob.name]) % 1.0)
-
-        return self._fill(value)
+        even = {
+            knob.name: knob.domain.at((0.5 + (index + 1) * ratio**-k) % 1.0) for k, knob in enumerate(shared, start=1)
+        }
+        return self._active(self._at_defaults() | even)
 
     def grid(self, *names: str) -> Iterator[Knobs]:
         """All combinations of the named knobs, the others at their defaults."""
+        others = self._at_defaults()
         for values in itertools.product(*(self.values(name) for name in names)):
-            chosen = dict(zip(names, values, strict=True))
-            yield self._fill(lambda _, knob, chosen=chosen: chosen.get(knob.name, self._default(knob)))  # type: ignore[misc]
+            yield self._active(others | dict(zip(names, values, strict=True)))
 
-    def _default(self, knob: Knob) -> Value:
-        return 1.0 if "@" in knob.name else knob.domain.nearest(self.defaults[knob.name])
+    def _at_defaults(self) -> Knobs:
+        """Every knob at its default, layers without deviation."""
+        return {knob.name: self.defaults.get(knob.name, 1.0) for knob in self.knobs}
 
-    def _fill(self, value: Any) -> Knobs:
+    def _active(self, values: Mapping[str, Value]) -> Knobs:
+        """The values of those knobs whose conditions hold."""
         knobs: Knobs = {}
-        for position, knob in enumerate(self.knobs):
+        for knob in self.knobs:
             if knob.active(knobs):
-                knobs[knob.name] = value(position, knob)
+                knobs[knob.name] = values[knob.name]
         return knobs
 
     def decode(self, knobs: Mapping[str, Value]) -> Candidate:
@@ -178,6 +176,7 @@ class Space:
         width, size = int(value["width"]), int(value["head_size"])
         depth, context = int(value["depth"]), int(value["context"])
         heads = max(1, width // size)
+        shapes = [_shape(value, width, heads, layer) for layer in (None, *range(depth))]
         pattern = str(value["window_pattern"])
         window = max(1, int(context * float(value["window_ratio"]))) if "S" in pattern and depth > 1 else 0
         architecture = Architecture(
@@ -185,15 +184,15 @@ class Space:
             width=width,
             heads=heads,
             head_size=size,
-            kv_heads=_kv_heads(heads, float(value["kv_ratio"])),
-            mlp_width=_mlp_width(width, float(value["mlp_ratio"])),
+            kv_heads=shapes[0][0],
+            mlp_width=shapes[0][1],
             vocabulary=int(value["vocabulary"]),
             context=context,
             tied=bool(value["tied"]),
             qk_norm=bool(value["qk_norm"]),
             window=window,
             window_pattern=pattern if window else "L",
-            deviations=_deviations(value, depth, width, heads),
+            deviations=_deviations(*shapes),
         )
         recipe = Recipe(
             batch_tokens=max(1, round(int(value["batch_tokens"]) / context)) * context,
@@ -224,7 +223,7 @@ class Space:
         for deviation in a.deviations:
             ideal[f"mlp_ratio@{deviation.layer}"] = (deviation.mlp_width or a.mlp_width) / a.mlp_width
             ideal[f"kv_ratio@{deviation.layer}"] = (deviation.kv_heads or a.kv_heads) / a.kv_heads
-        knobs = self._fill(lambda _, knob: knob.domain.nearest(ideal.get(knob.name, 1.0)))
+        knobs = self._active({knob.name: knob.domain.nearest(ideal.get(knob.name, 1.0)) for knob in self.knobs})
         return knobs if self.decode(knobs) == candidate else None
 
     def to_dict(self) -> dict[str, Any]:
@@ -252,16 +251,19 @@ def _mlp_width(width: int, ratio: float) -> int:
     return max(MLP_MULTIPLE, round(width * ratio / MLP_MULTIPLE) * MLP_MULTIPLE)
 
 
-def _deviations(value: Mapping[str, Value], depth: int, width: int, heads: int) -> tuple[Deviation, ...]:
-    found = []
-    for layer in range(depth):
-        mlp, kv = float(value.get(f"mlp_ratio@{layer}", 1.0)), float(value.get(f"kv_ratio@{layer}", 1.0))
-        if mlp == kv == 1.0:
-            continue
-        own_mlp = _mlp_width(width, float(value["mlp_ratio"]) * mlp) if mlp != 1.0 else 0
-        own_kv = _kv_heads(heads, float(value["kv_ratio"]) * kv) if kv != 1.0 else 0
-        found.append(Deviation(layer, kv_heads=own_kv, mlp_width=own_mlp))
-    return tuple(found)
+def _shape(value: Mapping[str, Value], width: int, heads: int, layer: int | None) -> tuple[int, int]:
+    """KV heads and MLP width that all layers share, or those of one layer."""
+    kv, mlp = (float(value[name]) * float(value.get(f"{name}@{layer}", 1.0)) for name in ("kv_ratio", "mlp_ratio"))
+    return _kv_heads(heads, kv), _mlp_width(width, mlp)
+
+
+def _deviations(shared: tuple[int, int], *layers: tuple[int, int]) -> tuple[Deviation, ...]:
+    """The layers whose shape differs from the shared one; a factor that rounding undoes makes no deviation."""
+    return tuple(
+        Deviation(layer, kv_heads=kv if kv != shared[0] else 0, mlp_width=mlp if mlp != shared[1] else 0)
+        for layer, (kv, mlp) in enumerate(layers)
+        if (kv, mlp) != shared
+    )
 
 
 def _plastic(dimensions: int) -> float:
@@ -275,14 +277,13 @@ def _plastic(dimensions: int) -> float:
 def load_space(reference: str | Mapping[str, Any], base: Path = Path()) -> Space:
     """A space by name (of ``search_spaces/``), by path, or from an inline mapping."""
     if isinstance(reference, Mapping):
-        return _space(Fields(reference, "space"), "inline", plain(reference))
+        return _space(Fields(reference, "space"), "inline")
     if reference in space_names():
         file = resources.files("search_spaces") / f"{reference}.yaml"
-        content = file.read_text(encoding="utf-8")
-        return _space(read_text(content, f"{reference}.yaml"), reference, plain(_raw(content)))
+        return _space(read_text(file.read_text(encoding="utf-8"), file.name), reference)
     path = base / reference
     if path.is_file():
-        return _space(read_file(path), path.stem, plain(_raw(path.read_text(encoding="utf-8"))))
+        return _space(read_file(path), path.stem)
     known = ", ".join(space_names())
     raise NotFoundError(f"space: must be one of {known}, a path or a mapping, found {reference!r}")
 
@@ -293,12 +294,7 @@ def space_names() -> list[str]:
     return sorted(file.name.removesuffix(".yaml") for file in files if file.name.endswith(".yaml"))
 
 
-def _raw(content: str) -> Any:
-    fields = read_text(content, "space")
-    return {name: fields.raw(name) for name in fields.names()}
-
-
-def _space(fields: Fields, name: str, source: Any) -> Space:
+def _space(fields: Fields, name: str) -> Space:
     about = fields.read("about", text, "")
     named = fields.read("name", text, name)
     knob_fields, deviation_fields = fields.fields("knobs"), fields.fields("deviations")
@@ -309,6 +305,8 @@ def _space(fields: Fields, name: str, source: Any) -> Space:
             raise knob_fields.error(knob_name, f"is not a knob; known are {', '.join(NAMES)}")
         knob, default = _knob(knob_fields, knob_name)
         if default is not None:
+            if not _holds(knob.domain, default):
+                raise knob_fields.error(knob_name, "must have its default among its values", default)
             defaults[knob_name] = default
         elif knob_name not in DEFAULTS or not _holds(knob.domain, defaults[knob_name]):
             defaults[knob_name] = knob.domain.at(0.5)
@@ -317,13 +315,12 @@ def _space(fields: Fields, name: str, source: Any) -> Space:
     for required in ("depth", "width", "vocabulary"):
         if not knob_fields.has(required):
             raise knob_fields.error(required, "is required")
-    knobs = _conditions_first(knobs, knob_fields)
-    space = Space(named, about, tuple(knobs), defaults, source)
-    knobs += _deviation_knobs(deviation_fields, space)
+    shared = Space(named, about, _conditions_first(knobs, knob_fields), defaults)
+    deviating = _deviation_knobs(deviation_fields, shared)
     deviation_fields.done()
     fields.done()
-    space = Space(named, about, tuple(knobs), defaults, source)
-    _check_corners(space, knob_fields)
+    space = Space(named, about, (*shared.knobs, *deviating), defaults, fields.to_dict())
+    _check_buildable(space, knob_fields)
     return space
 
 
@@ -401,30 +398,34 @@ def _value(raw: Any, name: str, fields: Fields) -> Value:
         return str(raw)
     try:
         number = float(Fraction(raw)) if isinstance(raw, str) else _number(raw, name)
-    except (ValueError, ZeroDivisionError, SpecError):
+    except (ValueError, ArithmeticError, SpecError):
         raise fields.error(name, "must be numbers, or fractions such as 1/4", raw) from None
-    if number < 0 or (number == 0 and name not in ("weight_decay", "dropout", "warmup", "cooldown", "floor")):
-        raise fields.error(name, "must be above 0", raw)
+    may_be_zero = name in ("weight_decay", "dropout", "warmup", "cooldown", "floor")
+    if not (0 < number < math.inf or (number == 0 and may_be_zero)):
+        raise fields.error(name, f"must be {'at least' if may_be_zero else 'above'} 0 and finite", raw)
     return number
 
 
-def _conditions_first(knobs: list[Knob], fields: Fields) -> list[Knob]:
+def _conditions_first(knobs: list[Knob], fields: Fields) -> tuple[Knob, ...]:
     """Knobs in an order in which each comes after those that its condition names."""
-    placed: list[Knob] = []
+    placed: dict[str, Knob] = {}
     rest = list(knobs)
     while rest:
-        names = {knob.name for knob in placed}
-        ready = [knob for knob in rest if all(other in names for other, _ in knob.when)]
+        ready = [knob for knob in rest if all(other in placed for other, _ in knob.when)]
         if not ready:
             raise fields.error(rest[0].name, "has a condition on a knob that is missing, fixed or circular")
-        placed += ready
+        for knob in ready:
+            for other, accepted in knob.when:
+                if not any(_holds(placed[other].domain, value) for value in accepted):
+                    raise fields.error(knob.name, f"has a condition that no value of {other} meets", list(accepted))
+        placed |= {knob.name: knob for knob in ready}
         rest = [knob for knob in rest if knob not in ready]
-    return placed
+    return tuple(placed.values())
 
 
 def _deviation_knobs(fields: Fields, space: Space) -> list[Knob]:
     knobs = []
-    deepest = max(int(depth) for depth in space.values("depth"))
+    depths = [int(depth) for depth in space.values("depth")]
     for name in fields.names():
         if name not in DEVIATING:
             raise fields.error(name, f"cannot deviate by layer; can: {', '.join(DEVIATING)}")
@@ -432,18 +433,26 @@ def _deviation_knobs(fields: Fields, space: Space) -> list[Knob]:
         factors = _values(raw if isinstance(raw, list) else [raw], name, fields)
         if 1.0 not in factors:
             raise fields.error(name, "must list factors of the shared value, 1 among them", raw)
-        for layer in range(deepest):
-            deep = tuple(depth for depth in space.values("depth") if int(depth) > layer)
-            when = (("depth", deep),) if isinstance(space.domain("depth"), Choice) and len(space.values("depth")) > 1 else ()
+        for layer in range(max(depths)):
+            deep = tuple(depth for depth in depths if depth > layer)
+            when = (("depth", deep),) if len(depths) > 1 else ()
             knobs.append(Knob(f"{name}@{layer}", Choice(factors), when))
     return knobs
 
 
-def _check_corners(space: Space, fields: Fields) -> None:
-    """Builds the combinations of knobs that constrain each other, so that a bad space fails when it is read."""
-    names = ("depth", "width", "head_size", "context", "window_pattern", "window_ratio", "warmup", "cooldown")
-    for knobs in itertools.islice(space.grid(*names), 20_000):
-        try:
-            space.decode(knobs)
-        except SpecError as error:
-            raise fields.error(error.field, error.rule, error.value) from None
+_TOGETHER = (("depth", "context", "window_pattern", "window_ratio"), ("warmup", "cooldown"))
+
+
+def _check_buildable(space: Space, fields: Fields) -> None:
+    """Builds every value of each knob and every combination of those that constrain each other, with the knobs that
+    their conditions name, so that a bad space fails when it is read and `Space.decode` is total."""
+    conditions = {knob.name: tuple(other for other, _ in knob.when) for knob in space.knobs}
+    for names in (*_TOGETHER, *((name,) for name in NAMES)):
+        asked = list(names)
+        for name in asked:  # grows while it is read
+            asked += [other for other in conditions.get(name, ()) if other not in asked]
+        for knobs in space.grid(*asked):
+            try:
+                space.decode(knobs)
+            except SpecError as error:
+                raise fields.error(error.field, error.rule, error.value) from None

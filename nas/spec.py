@@ -69,8 +69,8 @@ class Limits:
     """Limits on the result; ``None`` is no limit. ``export: native`` admits only what transformers can express."""
 
     params: int | None = None
-    flops_per_byte: float | None = None
-    kv_bytes_per_byte: float | None = None
+    flops_per_byte: int | None = None
+    kv_bytes_per_byte: int | None = None
     weight_bytes: int | None = None
     export: str = "native"
 
@@ -100,8 +100,8 @@ class SearchSpec:
 
     def to_dict(self) -> dict[str, Any]:
         """A JSON-ready mapping that `parse_spec` reads back to an equal spec."""
-        raw = plain(dataclasses.asdict(self))
-        return {name: _without_nothing(value) if isinstance(value, dict) else value for name, value in raw.items()}
+        raw: dict[str, Any] = plain(dataclasses.asdict(self))
+        return raw | {name: _without_nothing(raw[name]) for name in ("budget", "limits", "method")}
 
     @property
     def cost_objectives(self) -> tuple[str, ...]:
@@ -152,14 +152,14 @@ def _budget(spec: Fields) -> Budget:
     total = Total(
         compute=total_fields.required("compute", parse_flops),
         time=total_fields.read("time", parse_seconds, math.inf),
-        candidates=total_fields.read("candidates", whole(1), None),  # type: ignore[arg-type]
+        candidates=total_fields.read("candidates", whole(1), None),
     )
     total_fields.done()
     final = fields.read("final", parse_share, 0.3)
     own = CandidateBudget(
         compute=own_fields.read("compute", parse_flops, max(1, int(total.compute * (1 - final)) // 16)),
         time=own_fields.read("time", parse_seconds, math.inf),
-        memory=own_fields.read("memory", parse_bytes, None),  # type: ignore[arg-type]
+        memory=own_fields.read("memory", parse_bytes, None),
     )
     own_fields.done()
     budget = Budget(total, own, final)
@@ -182,10 +182,10 @@ def _budget(spec: Fields) -> Budget:
 
 def _limits(fields: Fields) -> Limits:
     limits = Limits(
-        params=fields.read("params", parse_count, None),  # type: ignore[arg-type]
-        flops_per_byte=fields.read("flops_per_byte", parse_flops, None),  # type: ignore[arg-type]
-        kv_bytes_per_byte=fields.read("kv_bytes_per_byte", parse_bytes, None),  # type: ignore[arg-type]
-        weight_bytes=fields.read("weight_bytes", parse_bytes, None),  # type: ignore[arg-type]
+        params=fields.read("params", parse_count, None),
+        flops_per_byte=fields.read("flops_per_byte", parse_flops, None),
+        kv_bytes_per_byte=fields.read("kv_bytes_per_byte", parse_bytes, None),
+        weight_bytes=fields.read("weight_bytes", parse_bytes, None),
         export=fields.read("export", one_of("native", "any"), "native"),
     )
     fields.done()

@@ -4,14 +4,17 @@ FLOPs and bytes are exact integers inside the program; seconds and shares are fl
 A bare number is accepted where its unit is unambiguous (``2e12`` for FLOPs).
 """
 
-import math
 import re
 from collections.abc import Mapping
 from fractions import Fraction
 
 from nas.errors import UnitError
 
-_QUANTITY = re.compile(r"^\s*([0-9][0-9_]*(?:\.[0-9]*)?|\.[0-9]+)(?:[eE]([+-]?[0-9]+))?\s*([A-Za-z%µ]*)\s*$")
+_QUANTITY = re.compile(
+    r"""\s* ([0-9][0-9_]{0,39} (?:\.[0-9]{0,39})? | \.[0-9]{1,39})  # digits are bounded: a number is read exactly
+    (?:[eE] ([+-]?[0-9]{1,2}))? \s* ([A-Za-z%]*) \s*""",
+    re.VERBOSE,
+)
 
 _DECIMAL = {"": 1, "k": 10**3, "M": 10**6, "G": 10**9, "T": 10**12, "P": 10**15, "E": 10**18, "Z": 10**21}
 _FLOPS = {prefix + unit: scale for prefix, scale in _DECIMAL.items() for unit in ("FLOP", "FLOPs", "FLOPS")} | {"": 1}
@@ -30,62 +33,57 @@ _SECONDS = {
     "d": Fraction(86400),
 }
 _COUNT = {"": 1, "k": 10**3, "K": 10**3, "M": 10**6, "B": 10**9, "G": 10**9}
+_SHARE = {"": Fraction(1), "%": Fraction(1, 100)}
 
 
 def parse_flops(value: object, field: str = "compute") -> int:
-    """FLOPs from ``5TFLOP``, ``1.5 PFLOP`` or ``2e12``; raises `UnitError` unless positive."""
-    return int(_parse(value, field, _FLOPS, "FLOPs such as 5TFLOP, 1.5PFLOP or 2e12"))
+    """FLOPs from ``5TFLOP``, ``1.5 PFLOP`` or ``2e12``, fractions of one dropped; raises `UnitError` below 1."""
+    return _whole(value, field, _FLOPS, "FLOPs such as 5TFLOP, 1.5PFLOP or 2e12")
 
 
 def parse_bytes(value: object, field: str = "memory") -> int:
     """Bytes from ``1GiB``, ``500MB`` or a bare number."""
-    return int(_parse(value, field, _BYTES, "bytes such as 1GiB, 500MB or 4096"))
+    return _whole(value, field, _BYTES, "bytes such as 1GiB, 500MB or 4096")
 
 
 def parse_seconds(value: object, field: str = "time") -> float:
     """Seconds from ``90s``, ``8min``, ``2h``, ``1d`` or a bare number of seconds."""
-    return float(_parse(value, field, _SECONDS, "a duration such as 90s, 8min or 2h"))
+    rule = "must be a duration such as 90s, 8min or 2h, above 0"
+    seconds = _parse(value, field, _SECONDS, rule)
+    if seconds == 0:
+        raise UnitError(field, rule, value)
+    return float(seconds)
 
 
 def parse_count(value: object, field: str = "count") -> int:
     """A count from ``20M``, ``5k`` or ``1B`` (10^9)."""
-    return int(_parse(value, field, _COUNT, "a count such as 20M, 5k or 1B"))
+    return _whole(value, field, _COUNT, "a count such as 20M, 5k or 1B")
 
 
 def parse_share(value: object, field: str = "share") -> float:
     """A share in [0, 1) from ``30%`` or ``0.3``."""
     rule = "must be a share such as 30% or 0.3, at least 0 and below 1"
-    if isinstance(value, bool) or not isinstance(value, (int, float, str)):
-        raise UnitError(field, rule, value)
-    match = _QUANTITY.match(str(value))
-    if match is None or match[3] not in ("", "%"):
-        raise UnitError(field, rule, value)
-    share = float(_number(match)) / (100 if match[3] == "%" else 1)
-    if not 0 <= share < 1:
+    share = float(_parse(value, field, _SHARE, rule))
+    if share >= 1:
         raise UnitError(field, rule, value)
     return share
 
 
-def _parse(value: object, field: str, units: Mapping[str, int | Fraction], rule: str) -> Fraction:
-    rule = f"must be {rule}, above 0"
-    if isinstance(value, bool) or not isinstance(value, (int, float, str)):
-        raise UnitError(field, rule, value)
-    if isinstance(value, float) and not math.isfinite(value):
-        raise UnitError(field, rule, value)
-    match = _QUANTITY.match(repr(value) if isinstance(value, float) else str(value))
-    if match is None or match[3] not in units:
-        raise UnitError(field, rule, value)
-    number = _number(match) * units[match[3]]
-    if number <= 0:
+def _whole(value: object, field: str, units: Mapping[str, int | Fraction], what: str) -> int:
+    rule = f"must be {what}, at least 1"
+    number = int(_parse(value, field, units, rule))
+    if number < 1:
         raise UnitError(field, rule, value)
     return number
 
 
-def _number(match: re.Match[str]) -> Fraction:
-    exponent = int(match[2] or 0)
-    if abs(exponent) > 40:
-        raise UnitError("quantity", "must have an exponent of at most 40", match[0])
-    return Fraction(match[1].replace("_", "")) * Fraction(10) ** exponent
+def _parse(value: object, field: str, units: Mapping[str, int | Fraction], rule: str) -> Fraction:
+    """The number times its unit, at least 0; nothing that is not finite gets past the pattern."""
+    text = repr(value) if isinstance(value, float) else str(value)
+    match = _QUANTITY.fullmatch(text) if isinstance(value, (int, float, str)) else None
+    if match is None or isinstance(value, bool) or match[3] not in units:
+        raise UnitError(field, rule, value)
+    return Fraction(match[1].replace("_", "")) * Fraction(10) ** int(match[2] or 0) * units[match[3]]
 
 
 def _scaled(value: float, scales: list[tuple[float, str]]) -> str:

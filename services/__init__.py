@@ -1,0 +1,1 @@
+"""Processes: they read settings, join adapters and call `nas`."""

@@ -75,6 +75,9 @@ def attend(q_BHTE: Tensor, k_BKTE: Tensor, v_BKTE: Tensor, window: int) -> Tenso
         k_BKTE, v_BKTE = k_BKTE.repeat_interleave(repeats, 1), v_BKTE.repeat_interleave(repeats, 1)
     if not window or T <= window:
         return F.scaled_dot_product_attention(q_BHTE, k_BKTE, v_BKTE, is_causal=True)
+    if T % window:  # whole blocks; what is added stands behind and is not seen
+        rest = (0, 0, 0, -T % window)
+        return attend(F.pad(q_BHTE, rest), F.pad(k_BKTE, rest), F.pad(v_BKTE, rest), window)[:, :, :T]
     blocks = T // window
     q = q_BHTE.view(B, H, blocks, window, E).transpose(1, 2).reshape(B * blocks, H, window, E)
     k, v = _with_previous_block(k_BKTE, window), _with_previous_block(v_BKTE, window)
@@ -206,8 +209,9 @@ def _embedding_deviation(model: Transformer) -> float:
 
 
 def rotary_table(context: int, head_size: int) -> tuple[Tensor, Tensor]:
-    """Cosines and sines (T, E), computed in float64 for exactness and kept in float32."""
-    frequency = ROPE_THETA ** (-torch.arange(0, head_size, 2, dtype=torch.float64) / head_size)
-    angle = torch.outer(torch.arange(context, dtype=torch.float64), frequency)
+    """Cosines and sines (T, E), in float32 and in the order of operations of transformers: exported models then give
+    the same logits to the last bit, which attention that is sharp would otherwise magnify."""
+    frequency = 1.0 / ROPE_THETA ** (torch.arange(0, head_size, 2).float() / head_size)
+    angle = torch.arange(context).float()[:, None] * frequency
     angle = torch.cat((angle, angle), dim=-1)
-    return angle.cos().float(), angle.sin().float()
+    return angle.cos(), angle.sin()

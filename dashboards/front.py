@@ -1,0 +1,234 @@
+"""The Pareto figure: loss against one cost, every candidate in its place."""
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any, TypeGuard
+
+import plotly.graph_objects as go  # type: ignore[import-untyped]
+
+from dashboards.labels import ORIGINS, STANDINGS, format_loss, format_value, marks, quantity
+from dashboards.palette import (
+    BLUE,
+    COLOURS,
+    GREEN,
+    GREY,
+    SHAPES,
+    SIGNS,
+    Chart,
+    Key,
+    axis,
+    blank,
+    hover,
+    marker,
+)
+from dashboards.view import LOSS, SearchView, Standing, last_loss
+from nas.pareto import front_mask
+from nas.records import CandidateRecord, Origin
+
+TRAINED = (Standing.DOMINATED, Standing.FRONT)
+SHORT = {Standing.OPEN: "unfinished", Standing.LOST: "failed"}  # names of rows, where space is scarce
+HEADROOM = 0.25  # how far above all that finished a stopped candidate may still stand, as a share of their range
+ROW = 0.055  # height of a row of candidates without a loss, as a share of the figure
+
+
+def pareto(view: SearchView, cost: str | None = None) -> Chart | None:
+    """Loss against one cost, by default the first objective. What has no final loss stands in rows above."""
+    cost = cost or view.costs[0]
+    known = [record for record in view.candidates if _positive(record.costs.get(cost))]
+    if not known:
+        return None
+    placed = _placed(view, known)
+    rows = [s for s in Standing if any(view.standing(c) is s and c.number not in placed for c in known)]
+    figure = blank(**_pareto_axes(cost, rows, list(placed.values())))
+    figure.add_trace(_front_line(view, cost))
+    for standing in Standing:
+        group = [c for c in known if view.standing(c) is standing]
+        figure.add_traces(_marks(view, cost, standing, [c for c in group if c.number in placed], placed))
+        if standing in rows:
+            figure.add_trace(_row(view, cost, standing, rows, [c for c in group if c.number not in placed]))
+    audited = {audit.number for audit in view.audits} & placed.keys()
+    figure.add_traces(_rings(view, cost, [c for c in known if c.number in audited], placed))
+    return Chart(_pareto_title(view, cost), _pareto_caption(view, cost), figure, _keys(view, known, bool(audited)))
+
+
+def paretos(view: SearchView) -> list[Chart]:
+    """Loss against each cost objective."""
+    return [chart for cost in view.costs if (chart := pareto(view, cost)) is not None]
+
+
+def _positive(value: Any) -> TypeGuard[float]:
+    return isinstance(value, (int, float)) and math.isfinite(value) and value > 0  # the axis is logarithmic
+
+
+def _placed(view: SearchView, records: Sequence[CandidateRecord]) -> dict[int, float]:
+    """The loss at which each candidate is drawn, by number. Crosses of stopped candidates that would squeeze the
+    front, because their last loss is far above all that finished, are left to the rows."""
+    losses = {c.number: loss for c in records if (loss := _loss(view, c)) is not None}
+    low, high = min(losses.values(), default=0.0), max(losses.values(), default=math.inf)
+    for record in records:
+        last = last_loss(view.points.get(record.number, ()))
+        if view.standing(record) is Standing.STOPPED and last is not None and last <= high + HEADROOM * (high - low):
+            losses[record.number] = last
+    return losses
+
+
+def _loss(view: SearchView, record: CandidateRecord) -> float | None:
+    """The loss a candidate is drawn at: test for the final run, validation for those trained to the end."""
+    standing = view.standing(record)
+    loss = record.test_bpb if standing is Standing.FINAL else record.val_bpb if standing in TRAINED else None
+    return loss if loss is not None and math.isfinite(loss) else None
+
+
+def _pareto_axes(cost: str, rows: Sequence[Standing], losses: Sequence[float]) -> dict[str, Any]:
+    top = 1 - ROW * len(rows)
+    low, high = (min(losses), max(losses)) if losses else (0.0, 1.0)
+    room = 0.08 * (high - low) or 0.1
+    return {
+        "xaxis": axis(quantity(cost).axis, type="log", tickformat="~s", dtick="D2"),
+        "yaxis": axis(
+            f"loss ({quantity(LOSS).unit})",
+            domain=[0, top - 0.02 if rows else 1],
+            range=[low - room, high + room],
+            tickformat=".3~f",
+            showticklabels=bool(losses),
+        ),
+        "yaxis2": axis(
+            "",
+            domain=[min(top, 0.99), 1],
+            range=[-0.5, max(len(rows), 1) - 0.5],
+            tickvals=list(range(len(rows))),
+            ticktext=[SHORT.get(row, row.value) for row in rows],
+            visible=bool(rows),
+            showgrid=False,
+            ticks="",
+            fixedrange=True,
+        ),
+    }
+
+
+def _priced(view: SearchView, cost: str) -> list[tuple[float, float]]:
+    """(cost, loss) of the front's members, the cheapest first."""
+    priced = ((c.costs.get(cost), c.val_bpb) for c in view.members)
+    return sorted((float(x), y) for x, y in priced if _positive(x) and y is not None)
+
+
+def _front_line(view: SearchView, cost: str) -> go.Scatter:
+    """The step line under which nothing was found, for this cost alone."""
+    points = _priced(view, cost)
+    kept = [point for point, on_line in zip(points, front_mask(points), strict=True) if on_line]
+    return go.Scatter(
+        x=[x for x, _ in kept],
+        y=[y for _, y in kept],
+        mode="lines",
+        line={"shape": "hv", "color": BLUE, "width": 2},
+        legendgroup=Standing.FRONT.value,
+        hoverinfo="skip",
+    )
+
+
+def _marks(
+    view: SearchView,
+    cost: str,
+    standing: Standing,
+    group: Sequence[CandidateRecord],
+    placed: Mapping[int, float],
+) -> list[go.Scatter]:
+    if not group:
+        return []
+    trained, final = standing in TRAINED, standing is Standing.FINAL
+    shown = marks(view) if standing is Standing.FRONT else {}
+    line = 1.8 if standing is Standing.STOPPED else 1.0
+    size = 18 if final else 11 if standing is Standing.FRONT else 9
+    error = [c.test_error if final else c.val_error for c in group] if final or shown else []
+    return [
+        go.Scatter(
+            x=[c.costs[cost] for c in group],
+            y=[placed[c.number] for c in group],
+            error_y={"array": error, "color": COLOURS[standing], "thickness": 1, "width": 0} if any(error) else None,
+            mode="markers+text" if shown else "markers",
+            text=[shown.get(c.number, "") for c in group],
+            textposition="bottom left",
+            marker=marker(
+                COLOURS[standing], [SHAPES[c.origin] for c in group] if trained else SIGNS[standing], size, line
+            ),
+            **_behaviour(view, group, standing.value),
+        )
+    ]
+
+
+def _row(
+    view: SearchView, cost: str, standing: Standing, rows: Sequence[Standing], group: Sequence[CandidateRecord]
+) -> go.Scatter:
+    return go.Scatter(
+        x=[c.costs[cost] for c in group],
+        y=[rows.index(standing)] * len(group),
+        yaxis="y2",
+        mode="markers",
+        marker=marker(COLOURS[standing], SIGNS[standing], 8, 1.5),
+        **_behaviour(view, group, standing.value),
+    )
+
+
+def _rings(
+    view: SearchView,
+    cost: str,
+    group: Sequence[CandidateRecord],
+    placed: Mapping[int, float],
+) -> list[go.Scatter]:
+    """A ring around each candidate whose stop was audited."""
+    if not group:
+        return []
+    points = {"x": [c.costs[cost] for c in group], "y": [placed[c.number] for c in group]}
+    return [
+        go.Scatter(
+            **points, mode="markers", marker=marker(GREEN, "circle-open", 19, 2.5), **_behaviour(view, group, "audited")
+        )
+    ]
+
+
+def _behaviour(view: SearchView, group: Sequence[CandidateRecord], name: str) -> dict[str, Any]:
+    return {
+        "customdata": [c.number for c in group],
+        "hovertext": [hover(view, c) for c in group],
+        "hovertemplate": "%{hovertext}<extra></extra>",
+        "legendgroup": name,
+    }
+
+
+def _keys(view: SearchView, known: Sequence[CandidateRecord], audited: bool) -> tuple[Key, ...]:
+    """What colours and shapes mean, of those that are there."""
+    present = {view.standing(c) for c in known}
+    shapes = {c.origin for c in known if view.standing(c) in TRAINED}
+    names = STANDINGS | {Standing.FINAL: "final run, test loss"}
+    outcomes = [Key(names[s], s.value, COLOURS[s], SIGNS[s]) for s in Standing if s in present]
+    ring = [Key("stop audited", "audited", GREEN, "circle-open")] if audited else []
+    origins = [Key(ORIGINS[o], "", GREY, f"{SHAPES[o]}-open") for o in Origin if o in shapes]
+    return (*outcomes, *ring, *origins)
+
+
+def _pareto_title(view: SearchView, cost: str) -> str:
+    trained = sum(view.standing(c) in TRAINED for c in view.candidates)
+    if not trained:
+        return f"Nothing is trained to the end yet: loss against {quantity(cost).name}"
+    others = [quantity(name).name for name in view.objectives if name not in (LOSS, cost)]
+    against = f"loss against {quantity(cost).name}" + (f" (and {', '.join(others)})" if others else "")
+    return f"{len(view.front)} of {trained} candidates trained to the end are on the front of {against}"
+
+
+def _pareto_caption(view: SearchView, cost: str) -> str:
+    parts = ["Each mark is a candidate: further left is cheaper, lower is better."]
+    priced = _priced(view, cost)
+    if len(priced) > 1:
+        (low, first), (high, last) = priced[0], min(priced, key=lambda pair: pair[1])
+        parts.append(
+            f"The front runs from {format_loss(first)} bits per byte at {format_value(cost, low)} "
+            f"to {format_loss(last)} at {format_value(cost, high)}; bars are one standard error."
+        )
+    if len(view.objectives) > 2:
+        parts.append("Members above the line are on the front for what they save elsewhere.")
+    if any(view.standing(c) is Standing.STOPPED for c in view.candidates):
+        parts.append("Crosses stand at the last loss before the stop, which more training would have lowered.")
+    if view.final is not None:
+        parts.append("The final run had a budget of its own and is judged on the test split.")
+    parts.append(f"Loss: measured. {quantity(cost).name.capitalize()}: {quantity(cost).source} before training.")
+    return " ".join(parts)

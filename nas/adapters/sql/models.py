@@ -1,0 +1,190 @@
+"""The tables: one for each kind of record, a column for each of its fields and of the same name.
+
+The rows of a search go with it (ON DELETE CASCADE). Lines of the ledger and events name a candidate by number
+without a foreign key: they belong to the search, and may speak of a candidate that was never recorded.
+"""
+
+import enum
+from typing import Annotated, Any, ClassVar
+
+from sqlalchemy import BigInteger, Enum, ForeignKey, ForeignKeyConstraint, Index, Integer, MetaData
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+
+from nas.adapters.sql.columns import Document, ExactInteger, FiniteFloat, Words
+from nas.records import CandidateState, Origin, SearchState, Verdict
+
+NAMING = {
+    "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+    "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+    "fk": "fk_%(table_name)s_%(referred_table_name)s",
+    "pk": "pk_%(table_name)s",
+}
+
+
+def _values(kind: type[enum.Enum]) -> list[str]:
+    return [member.value for member in kind]
+
+
+class Base(DeclarativeBase):
+    """Declares the tables and which type each annotation stands for."""
+
+    metadata = MetaData(naming_convention=NAMING)
+    type_annotation_map: ClassVar[dict[Any, Any]] = {
+        str: Words,
+        int: BigInteger,
+        float: FiniteFloat,
+        dict[str, Any]: Document,
+        # Bounded text and no enum of the database: a new member then needs no migration.
+        enum.Enum: Enum(enum.Enum, native_enum=False, length=16, values_callable=_values),
+    }
+
+
+Exact = Annotated[int, mapped_column(ExactInteger)]
+SearchId = Annotated[str, mapped_column(ForeignKey("searches.id", ondelete="CASCADE"), primary_key=True)]
+
+
+def _of_candidate() -> ForeignKeyConstraint:
+    return ForeignKeyConstraint(
+        ["search_id", "number"], ["candidates.search_id", "candidates.number"], ondelete="CASCADE"
+    )
+
+
+class Search(Base):
+    """See `nas.records.SearchRecord`."""
+
+    __tablename__ = "searches"
+
+    id: Mapped[str] = mapped_column(primary_key=True)
+    name: Mapped[str]
+    state: Mapped[SearchState]
+    created_at: Mapped[float] = mapped_column(index=True)
+    spec: Mapped[dict[str, Any]]
+    setting: Mapped[dict[str, Any]]
+    result: Mapped[dict[str, Any] | None]
+    reason: Mapped[str]
+    started_at: Mapped[float | None]
+    finished_at: Mapped[float | None]
+
+
+class Candidate(Base):
+    """See `nas.records.CandidateRecord`."""
+
+    __tablename__ = "candidates"
+
+    search_id: Mapped[SearchId]
+    number: Mapped[int] = mapped_column(primary_key=True)
+    id: Mapped[str]
+    origin: Mapped[Origin]
+    state: Mapped[CandidateState]
+    created_at: Mapped[float]
+    candidate: Mapped[dict[str, Any]]
+    knobs: Mapped[dict[str, Any]]
+    costs: Mapped[dict[str, Any]]
+    plan: Mapped[dict[str, Any]]
+    reason: Mapped[str]
+    val_bpb: Mapped[float | None]
+    val_error: Mapped[float | None]
+    test_bpb: Mapped[float | None]
+    test_error: Mapped[float | None]
+    train_flops_planned: Mapped[Exact]
+    train_flops_spent: Mapped[Exact]
+    hardware_flops: Mapped[Exact]
+    eval_flops: Mapped[Exact]
+    repeated_flops: Mapped[Exact]
+    seconds: Mapped[float]
+    time_bound: Mapped[bool]
+    artifact: Mapped[str]
+    started_at: Mapped[float | None]
+    finished_at: Mapped[float | None]
+
+
+class Attempt(Base):
+    """See `nas.records.AttemptRecord`."""
+
+    __tablename__ = "attempts"
+    __table_args__ = (_of_candidate(),)
+
+    search_id: Mapped[str] = mapped_column(primary_key=True)
+    number: Mapped[int] = mapped_column(primary_key=True)
+    attempt: Mapped[int] = mapped_column(primary_key=True)
+    started_at: Mapped[float]
+    worker: Mapped[str]
+    finished_at: Mapped[float | None]
+    outcome: Mapped[str]
+    checkpoint: Mapped[str]
+
+
+class Point(Base):
+    """See `nas.records.CurvePoint`. The attempt is no part of the key: repeated work replaces its first result."""
+
+    __tablename__ = "curve_points"
+    __table_args__ = (_of_candidate(),)
+
+    search_id: Mapped[str] = mapped_column(primary_key=True)
+    number: Mapped[int] = mapped_column(primary_key=True)
+    step: Mapped[int] = mapped_column(primary_key=True)
+    final: Mapped[bool] = mapped_column(primary_key=True)
+    attempt: Mapped[int]
+    progress: Mapped[float]
+    flops: Mapped[Exact]
+    seconds: Mapped[float]
+    train_bpb: Mapped[float | None]
+    val_bpb: Mapped[float | None]
+    rung: Mapped[float | None]
+
+
+class Decision(Base):
+    """See `nas.records.DecisionRecord`. A repeated attempt may meet the same rung again, so the key is a
+    number of our own, ascending in the order in which decisions were made."""
+
+    __tablename__ = "decisions"
+    __table_args__ = (_of_candidate(), Index(None, "search_id", "number"))
+
+    id: Mapped[int] = mapped_column(BigInteger().with_variant(Integer, "sqlite"), primary_key=True)
+    search_id: Mapped[str]
+    number: Mapped[int]
+    rung: Mapped[float]
+    verdict: Mapped[Verdict]
+    reason: Mapped[str]
+    inputs: Mapped[dict[str, Any]]
+    at: Mapped[float]
+
+
+class LedgerLine(Base):
+    """See `nas.records.LedgerRecord`."""
+
+    __tablename__ = "ledger"
+
+    search_id: Mapped[SearchId]
+    sequence: Mapped[int] = mapped_column(primary_key=True)
+    kind: Mapped[str]
+    account: Mapped[str]
+    number: Mapped[int | None]
+    flops: Mapped[Exact]
+    seconds: Mapped[float]
+    note: Mapped[str]
+    at: Mapped[float]
+
+
+class Event(Base):
+    """See `nas.records.EventRecord`."""
+
+    __tablename__ = "events"
+
+    search_id: Mapped[SearchId]
+    sequence: Mapped[int] = mapped_column(primary_key=True)
+    at: Mapped[float]
+    kind: Mapped[str]
+    message: Mapped[str]
+    number: Mapped[int | None]
+    level: Mapped[str]
+
+
+class DeviceProfile(Base):
+    """What was measured of a device; ``fingerprint`` names the device and the software that was measured."""
+
+    __tablename__ = "device_profiles"
+
+    fingerprint: Mapped[str] = mapped_column(primary_key=True)
+    profile: Mapped[dict[str, Any]]
+    at: Mapped[float]

@@ -1,0 +1,119 @@
+"""What a search will do, said before anything is spent."""
+
+import itertools
+import math
+import random
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from nas.appraise import Appraiser
+from nas.candidate import Candidate
+from nas.cost import COST_NAMES, cost
+from nas.errors import InfeasibleError
+from nas.gate import Rejected
+from nas.pareto import reference_point
+from nas.plan import Allowance, Plan, dial, largest
+from nas.space import Knobs, Space
+from nas.spec import LOSS, SearchSpec
+from nas.units import format_flops
+
+EPOCHS_WARNING, EPOCHS_CONSENT = 4.0, 16.0
+SAMPLES = 512  # candidates sampled to know what the space and the gate are like
+WORST_LOSS = 4.0  # bits per byte that nothing trained exceeds: about the entropy of single letters
+
+
+@dataclass(frozen=True, slots=True)
+class Forecast:
+    """Before a search.
+
+    Attributes:
+        binding: ``compute`` or ``time``: which runs out first.
+        full_trainings: how many candidates could be trained to the end.
+        admitted_share: of candidates drawn from the space, the share that the gate admits.
+        dial, largest: knobs of the two baselines, ``None`` when no such candidate fits.
+        epochs, final_epochs: over the corpus, of the dial's run and of the final run.
+        seconds: predicted, of everything; infinite without a measured speed.
+        reference: the hypervolume's reference point, one value per objective.
+    """
+
+    binding: str
+    full_trainings: float
+    admitted_share: float
+    dial: Knobs | None
+    largest: Knobs | None
+    dial_plan: Plan | None
+    epochs: float
+    final_epochs: float
+    seconds: float
+    reference: tuple[float, ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+def allowance(spec: SearchSpec) -> Allowance:
+    """What each candidate of the search may take."""
+    own = spec.budget.candidate
+    return Allowance(own.compute, own.time, own.memory)
+
+
+def forecast(spec: SearchSpec, space: Space, appraiser: Appraiser) -> Forecast:
+    """Looks ahead; raises `InfeasibleError` when no candidate fits, naming the cheapest and what it needs."""
+    grant = allowance(spec)
+    sampled = _sampled(space)
+    admitted = [candidate for candidate in sampled if appraiser.admits(candidate, grant)]
+    if not admitted:
+        raise InfeasibleError(_cheapest_message(sampled, appraiser, grant))
+    chosen = dial(space, grant.flops, appraiser.texts.bytes_per_token, lambda c: appraiser.admits(c, grant))
+    biggest = largest(space, lambda c: appraiser.admits(c, grant))
+    typical = space.decode(chosen) if chosen is not None else min(admitted, key=lambda c: appraiser.cost(c).params)
+    plan = appraiser.plan(typical, grant)
+    final = appraiser.final_plan(typical, Allowance(spec.budget.final_compute or grant.flops, memory=grant.memory))
+    by_compute = spec.budget.search_compute / max(1, plan.flops)
+    by_time = math.inf
+    if plan.seconds and math.isfinite(spec.budget.search_time):
+        by_time = spec.budget.search_time / plan.seconds * spec.method.parallel
+    trainings = min(by_compute, by_time)
+    seconds = plan.seconds * trainings / spec.method.parallel + final.seconds * spec.budget.final_compute / max(
+        1, final.flops
+    )
+    return Forecast(
+        binding="time" if by_time < by_compute else "compute",
+        full_trainings=trainings,
+        admitted_share=len(admitted) / len(sampled),
+        dial=chosen,
+        largest=biggest,
+        dial_plan=plan if chosen is not None else None,
+        epochs=plan.epochs,
+        final_epochs=final.epochs,
+        seconds=seconds if plan.seconds else math.inf,
+        reference=_reference(spec, admitted, appraiser),
+    )
+
+
+def _sampled(space: Space) -> list[Candidate]:
+    """The space's small corner and candidates drawn from it."""
+    rng = random.Random(0)
+    small: Knobs = {knob.name: knob.domain.at(0.0) for knob in space.knobs if not knob.when and "@" not in knob.name}
+    drawn = (space.decode(space.sample(rng)) for _ in range(SAMPLES))
+    return [space.decode(small), *itertools.islice(drawn, SAMPLES)]
+
+
+def _cheapest_message(sampled: list[Candidate], appraiser: Appraiser, grant: Allowance) -> str:
+    verdicts = [(c, appraiser.admit(c, grant)) for c in sampled]
+    rejected = [(c, v) for c, v in verdicts if isinstance(v, Rejected)]
+    candidate, verdict = min(rejected, key=lambda item: (item[1].violations[0].excess, item[0].id))
+    own = appraiser.cost(candidate)
+    return (
+        f"no candidate of {len(sampled)} drawn from the space fits; the nearest ({candidate.architecture.depth} layers "
+        f"of width {candidate.architecture.width}, vocabulary {candidate.architecture.vocabulary}, "
+        f"{format_flops(own.step_flops)} a step) breaks {verdict}"
+    )
+
+
+def _reference(spec: SearchSpec, admitted: list[Candidate], appraiser: Appraiser) -> tuple[float, ...]:
+    """A little beyond the worst that admitted candidates can cost, and a loss that nothing trained exceeds."""
+    costs = [cost(c, appraiser.texts.bytes_per_token(c.architecture.vocabulary)) for c in admitted]
+    worst = [WORST_LOSS if name == LOSS else max(getattr(own, name) for own in costs) for name in spec.minimize]
+    assert all(name == LOSS or name in COST_NAMES for name in spec.minimize)
+    return tuple(float(value) for value in reference_point(worst, margin=0.1))

@@ -1,0 +1,55 @@
+"""The loss of a model on an evaluation set, in bits per byte, every byte of text scored once."""
+
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from nas.cost import evaluation_flops
+from nas.data.evaluation import EvaluationSet, bits_per_byte, standard_error
+from nas.train.loss import token_losses
+from nas.train.model import Transformer
+
+TOKENS_AT_ONCE = {"cpu": 4096, "cuda": 2**17}
+
+
+@dataclass(frozen=True, slots=True)
+class Score:
+    """``error`` is the standard error over blocks of neighbouring text; ``flops`` what scoring cost."""
+
+    bpb: float
+    error: float
+    flops: int
+
+
+@torch.no_grad()
+def score(model: Transformer, evaluation: EvaluationSet, precision: str = "float32") -> Score:
+    """Scores every window; the head is applied to scored tokens only. Leaves the model in training mode."""
+    device = next(model.parameters()).device
+    context = evaluation.inputs.shape[1]
+    at_once = max(1, TOKENS_AT_ONCE.get(device.type, 4096) // context)
+    window_nats = np.zeros(len(evaluation.inputs))
+    model.eval()
+    for first in range(0, len(evaluation.inputs), at_once):
+        rows = slice(first, first + at_once)
+        scored = torch.from_numpy(evaluation.scored[rows]).to(device)
+        inputs = torch.from_numpy(evaluation.inputs[rows]).to(device)
+        targets = torch.from_numpy(evaluation.targets[rows]).to(device)
+        with autocast(device, precision):
+            losses = token_losses(model.hidden(inputs)[scored], model.head_weight, targets[scored])
+        window = scored.nonzero()[:, 0].cpu().numpy()
+        np.add.at(window_nats[rows], window, losses.double().cpu().numpy())
+    model.train()
+    return Score(
+        bpb=bits_per_byte(float(window_nats.sum()), evaluation.text_bytes),
+        error=standard_error(window_nats, evaluation.window_bytes, evaluation.block),
+        flops=evaluation_flops(model.architecture, len(evaluation.inputs), evaluation.scored_tokens),
+    )
+
+
+def autocast(device: torch.device, precision: str) -> AbstractContextManager[object]:
+    """bfloat16 products where the plan says so, nothing otherwise."""
+    if precision == "bfloat16":
+        return torch.autocast(device.type, dtype=torch.bfloat16)
+    return nullcontext()

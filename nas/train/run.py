@@ -1,0 +1,351 @@
+"""One run of one candidate: a loop that yields reports and obeys a plan.
+
+Progress p = FLOPs spent / FLOPs planned drives every schedule. A run is a pure function of (candidate, plan, seed,
+texts, thread count) on the CPU: resumed from a checkpoint it equals an uninterrupted run bit for bit.
+"""
+
+import math
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from nas.candidate import Candidate
+from nas.curve import RUNGS
+from nas.data.batches import Batches
+from nas.data.texts import Texts
+from nas.errors import StorageError
+from nas.plan import Plan, rates
+from nas.train.artifact import save_artifact
+from nas.train.checkpoint import load_checkpoint, save_checkpoint
+from nas.train.evaluate import Score, autocast, score
+from nas.train.model import Transformer
+from nas.train.optimizer import Optimizers
+
+REPORTS = 32  # training-loss reports of a run, evenly over p
+REPLAN_TOLERANCE = 0.02  # of the remaining steps; smaller shortfalls are left to the next report
+
+
+@dataclass(frozen=True)
+class Request:
+    """What to train and where.
+
+    Attributes:
+        deadline_seconds: from the start of this attempt; the run is shortened when it would not end by then.
+        checkpoint: file to resume from and to write to; ``None`` for none.
+        checkpoint_seconds: at most so far apart.
+        artifact: folder for the trained model; ``None`` to keep nothing.
+        score_test: also score the test split at the end.
+    """
+
+    candidate: Candidate
+    plan: Plan
+    seed: int
+    device: str = "cpu"
+    deadline_seconds: float | None = None
+    checkpoint: Path | None = None
+    checkpoint_seconds: float = 30.0
+    artifact: Path | None = None
+    score_test: bool = False
+    rungs: tuple[float, ...] = RUNGS
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """The state of a run after a step. Losses in bits per byte; ``message`` is for people."""
+
+    step: int
+    progress: float
+    train_flops: int
+    eval_flops: int
+    seconds: float
+    train_bpb: float | None = None
+    val_bpb: float | None = None
+    rung: float | None = None
+    message: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Finish:
+    """How a run ended: ``completed`` or ``diverged`` (a loss that is not finite)."""
+
+    kind: str
+    step: int
+    train_flops: int
+    hardware_flops: int
+    eval_flops: int
+    repeated_flops: int
+    seconds: float
+    time_bound: bool
+    validation: Score | None = None
+    test: Score | None = None
+
+
+@dataclass
+class _State:
+    """What changes while a run goes on; all of it is in a checkpoint."""
+
+    steps: int
+    step: int = 0
+    eval_flops: int = 0
+    repeated_flops: int = 0
+    seconds: float = 0.0
+    time_bound: bool = False
+    loss_sum: float = 0.0
+    loss_steps: int = 0
+    reached: list[float] = field(default_factory=list)
+
+
+def train(request: Request, texts: Texts, clock: Callable[[], float] = time.monotonic) -> Iterator[Report | Finish]:
+    """Trains; yields `Report`s and, as the last item, one `Finish`. Closing the iterator ends the run.
+
+    Raises `StorageError` (`DiskFullError`) when a checkpoint or the artifact cannot be written.
+    """
+    run = _Run(request, texts, clock)
+    yield from run.messages()
+    while run.state.step < run.state.steps:
+        loss = run.step()
+        if not math.isfinite(loss):
+            yield run.finish("diverged")
+            return
+        if run.due():
+            yield run.report()
+    yield run.finish("completed")
+
+
+class _Run:
+    def __init__(self, request: Request, texts: Texts, clock: Callable[[], float]) -> None:
+        self.request, self.texts, self.clock = request, texts, clock
+        self.candidate, self.plan = request.candidate, request.plan
+        architecture = self.candidate.architecture
+        self.device = torch.device(request.device)
+        self.shard = texts.shard("train", architecture.vocabulary)
+        self.batches = Batches(self.shard.tokens, architecture.context, request.seed)
+        self.model = Transformer(architecture, self.candidate.recipe.dropout, recompute=self.plan.recompute)
+        self.model.initialise(request.seed)
+        self.model.to(self.device).train()
+        self.optimizers = Optimizers(self.model, self.candidate.recipe.optimizer)
+        self.state = _State(steps=self.plan.steps)
+        self.notes: list[str] = []
+        self.forward: Callable[..., torch.Tensor] = self.model
+        self.restore()
+        if self.plan.compile:
+            self.forward = torch.compile(self.model, dynamic=False)
+        self.started = self.saved = clock()
+        self.before = self.state.seconds
+        self.first_step = self.state.step
+
+    def messages(self) -> Iterator[Report]:
+        for note in self.notes:
+            yield self._report(message=note)
+
+    # --- one step ---
+
+    def step(self) -> float:
+        """One optimizer step; returns the mean loss in nats per token."""
+        state, plan = self.state, self.plan
+        total = torch.zeros((), device=self.device)
+        for micro in range(plan.accumulation):
+            first = state.step * self.candidate.sequences + micro * plan.micro_batch
+            inputs, targets = self.batches.batch(first, plan.micro_batch)
+            if self.candidate.recipe.dropout:
+                torch.manual_seed(hash_seed(self.request.seed, state.step, micro))
+            loss = self._loss(torch.from_numpy(inputs).to(self.device), torch.from_numpy(targets).to(self.device))
+            (loss / plan.accumulation).backward()  # type: ignore[no-untyped-call]
+            total += loss.detach()
+        self.optimizers.step(rates(self.candidate, (state.step + 0.5) / state.steps))
+        state.step += 1
+        mean = float(total) / plan.accumulation
+        state.loss_sum, state.loss_steps = state.loss_sum + mean, state.loss_steps + 1
+        return mean
+
+    def _loss(self, inputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+        with autocast(self.device, self.plan.precision):
+            try:
+                return self.forward(inputs, targets)
+            except Exception as error:
+                if self.forward is self.model or not _is_compiler(error):
+                    raise
+                self.forward = self.model
+                self.notes.append(f"not compiled, training goes on without: {_first_line(error)}")
+                return self.forward(inputs, targets)
+
+    # --- reports ---
+
+    @property
+    def progress(self) -> float:
+        return self.state.step / self.state.steps
+
+    def due(self) -> bool:
+        """Whether this step is one to report after: a rung, or the next 32nd of the run."""
+        state = self.state
+        before = (state.step - 1) / state.steps
+        crossed = math.floor(before * REPORTS) != math.floor(self.progress * REPORTS)
+        return crossed or self._rung() is not None or self._save_is_due()
+
+    def _rung(self) -> float | None:
+        passed = [rung for rung in self.request.rungs if rung <= self.progress and rung not in self.state.reached]
+        return passed[-1] if passed and self.state.step < self.state.steps else None
+
+    def _save_is_due(self) -> bool:
+        return self.request.checkpoint is not None and self.clock() - self.saved >= self.request.checkpoint_seconds
+
+    def report(self) -> Report:
+        state, rung = self.state, self._rung()
+        validation = None
+        if rung is not None:
+            validation = self._score("validation", rung=True)
+            state.reached = [own for own in self.request.rungs if own <= rung]
+        train_bpb = self._bpb(state.loss_sum / state.loss_steps) if state.loss_steps else None
+        state.loss_sum, state.loss_steps = 0.0, 0
+        note = self._replan()
+        if self.notes:
+            note = "; ".join(filter(None, [*self.notes, note]))
+            self.notes.clear()
+        if rung is not None or self._save_is_due():
+            self.save()
+        return self._report(train_bpb=train_bpb, val_bpb=validation.bpb if validation else None, rung=rung, message=note)
+
+    def _report(self, **own: Any) -> Report:
+        state = self.state
+        return Report(
+            step=state.step,
+            progress=self.progress,
+            train_flops=state.step * self.plan.step_flops,
+            eval_flops=state.eval_flops,
+            seconds=self.seconds,
+            **own,
+        )
+
+    @property
+    def seconds(self) -> float:
+        return self.before + self.clock() - self.started
+
+    def _bpb(self, nats: float) -> float:
+        """From nats per token, by the training text's mean token."""
+        return nats / math.log(2) / self.shard.bytes_per_token
+
+    def _score(self, split: str, *, rung: bool = False) -> Score:
+        architecture = self.candidate.architecture
+        evaluation = self.texts.evaluation(split, architecture.vocabulary, architecture.context, rung=rung)
+        result = score(self.model, evaluation, self.plan.precision)
+        self.state.eval_flops += result.flops
+        return result
+
+    def _replan(self) -> str:
+        """Shortens the run when at its present speed it would not end by the deadline; says so."""
+        state, deadline = self.state, self.request.deadline_seconds
+        done = state.step - self.first_step
+        elapsed = self.clock() - self.started
+        if deadline is None or done < 3:
+            return ""
+        step_seconds = elapsed / done
+        left = deadline - elapsed - step_seconds * self._scoring_steps()
+        possible = max(0, int(left / step_seconds))
+        remaining = state.steps - state.step
+        if possible >= remaining * (1 - REPLAN_TOLERANCE):
+            return ""
+        state.steps = state.step + max(1, possible)
+        state.time_bound = True
+        return f"slower than predicted: shortened from {self.plan.steps} to {state.steps} steps to end in time"
+
+    def _scoring_steps(self) -> float:
+        """The final evaluation, in training steps (a forward pass does a FLOP about as fast as a step)."""
+        rest = max(0, self.plan.eval_flops - self.state.eval_flops)
+        return rest / self.plan.step_flops
+
+    # --- the end ---
+
+    def finish(self, kind: str) -> Finish:
+        state, request = self.state, self.request
+        validation = test = None
+        if kind == "completed":
+            validation = self._score("validation")
+            kind = kind if math.isfinite(validation.bpb) else "diverged"
+        if kind == "completed" and request.score_test:
+            test = self._score("test")
+        if kind == "completed" and request.artifact is not None:
+            tokenizer = self.texts.tokenizer(self.candidate.architecture.vocabulary)
+            save_artifact(request.artifact, self.model, tokenizer, self.candidate)
+        if request.checkpoint is not None:
+            request.checkpoint.unlink(missing_ok=True)
+        train_flops = state.step * self.plan.step_flops
+        return Finish(
+            kind=kind,
+            step=state.step,
+            train_flops=train_flops,
+            hardware_flops=train_flops + state.step * self.plan.recompute_step_flops,
+            eval_flops=state.eval_flops,
+            repeated_flops=state.repeated_flops,
+            seconds=self.seconds,
+            time_bound=state.time_bound,
+            validation=validation if kind == "completed" else None,
+            test=test,
+        )
+
+    # --- checkpoints ---
+
+    def save(self) -> None:
+        if self.request.checkpoint is None:
+            return
+        state = {name: getattr(self.state, name) for name in _State.__dataclass_fields__}
+        state["seconds"] = self.seconds
+        save_checkpoint(
+            self.request.checkpoint,
+            {
+                "candidate": self.candidate.id,
+                "seed": self.request.seed,
+                "step_flops": self.plan.step_flops,
+                "threads": torch.get_num_threads(),
+                "state": state,
+                "model": self.model.state_dict(),
+                "optimizers": self.optimizers.state_dict(),
+            },
+        )
+        self.saved = self.clock()
+
+    def restore(self) -> None:
+        """Goes on from the checkpoint, if there is a sound one of this very run."""
+        path = self.request.checkpoint
+        if path is None:
+            return
+        try:
+            saved = load_checkpoint(path)
+        except StorageError as error:
+            self.notes.append(f"starts again from the beginning: {error}")
+            return
+        if saved is None:
+            return
+        if (saved["candidate"], saved["seed"]) != (self.candidate.id, self.request.seed):
+            self.notes.append(f"{path.name} belongs to another run and is not used")
+            return
+        if self.device.type == "cpu" and saved["threads"] != torch.get_num_threads():
+            self.notes.append(
+                f"resumed with {torch.get_num_threads()} threads after {saved['threads']}: sums round differently"
+            )
+        self.model.load_state_dict(saved["model"])
+        self.optimizers.load_state_dict(saved["optimizers"])
+        self.state = _State(**saved["state"])
+        self.notes.append(f"resumed at step {self.state.step}")
+
+
+def hash_seed(*parts: int) -> int:
+    """A 63-bit seed from several numbers (the mixing step of SplitMix64, Steele et al., OOPSLA 2014)."""
+    state = 0
+    for part in parts:
+        state = (state ^ part) + 0x9E3779B97F4A7C15 & (2**64 - 1)
+        state = (state ^ state >> 30) * 0xBF58476D1CE4E5B9 & (2**64 - 1)
+        state = (state ^ state >> 27) * 0x94D049BB133111EB & (2**64 - 1)
+        state ^= state >> 31
+    return state >> 1
+
+
+def _is_compiler(error: Exception) -> bool:
+    return type(error).__module__.startswith(("torch._dynamo", "torch._inductor"))
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().splitlines()[0][:200]

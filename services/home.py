@@ -1,0 +1,34 @@
+"""Where things are kept: the database, trained models, caches. One folder, unless said otherwise."""
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from platformdirs import user_data_path
+
+
+@dataclass(frozen=True, slots=True)
+class Home:
+    """Attributes:
+    root: folder of everything; ``NAS_HOME``, or the user's data folder.
+    database: SQLAlchemy URL; ``NAS_DATABASE``, or an SQLite file under the root.
+    """
+
+    root: Path
+    database: str
+
+    @property
+    def artifacts(self) -> Path:
+        """Trained models and checkpoints, by search and number."""
+        return self.root / "artifacts"
+
+    @property
+    def cache(self) -> Path:
+        """Tokenizers and token files; may be deleted at any time."""
+        return self.root / "cache"
+
+
+def home() -> Home:
+    """The home that the environment names."""
+    root = Path(os.environ.get("NAS_HOME") or user_data_path("nas")).expanduser().absolute()
+    return Home(root, os.environ.get("NAS_DATABASE") or f"sqlite:///{root / 'nas.db'}")

@@ -1,0 +1,18 @@
+"""`SqlStore` has the shape of the port."""
+
+import inspect
+
+from nas.adapters.sql.store import SqlStore
+from nas.ports import Store
+
+
+def as_port(store: SqlStore) -> Store:
+    """For the type checker."""
+    return store
+
+
+def test_the_methods_are_those_of_the_port() -> None:
+    methods = {name for name, member in vars(Store).items() if inspect.isfunction(member) and name[0] != "_"}
+    assert methods
+    for name in methods - {"transaction"}:  # a generator that a decorator makes a context
+        assert inspect.signature(getattr(SqlStore, name)) == inspect.signature(getattr(Store, name)), name

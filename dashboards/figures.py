@@ -4,7 +4,7 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import astuple
 
-import plotly.graph_objects as go  # type: ignore[import-untyped]
+import plotly.graph_objects as go
 
 from dashboards.front import pareto, paretos
 from dashboards.labels import SPENDING, STANDINGS, format_percent, format_value, quantity
@@ -171,7 +171,7 @@ def hypervolumes(view: SearchView) -> Chart | None:
         f"The volume that the front dominates below the reference point ({reference}), fixed before the search "
         f"began; higher is better. Unit: {unit}. Computed from measured losses and calculated costs."
     )
-    return Chart(_volume_title(view, end), caption, figure)
+    return Chart(_volume_title(view, end), caption, figure, height="middle")
 
 
 def _volume_title(view: SearchView, end: int) -> str:
@@ -185,7 +185,8 @@ def _volume_title(view: SearchView, end: int) -> str:
 def ledger(view: SearchView) -> Chart | None:
     """Where the compute went, and beside it what the pruner saved."""
     parts = dict(zip(SPENDING, astuple(view.spending), strict=True))
-    if not any(parts.values()):
+    spent = sum(parts.values()) - parts["unspent"]
+    if not spent:
         return None
     figure = blank(
         barmode="stack",
@@ -201,18 +202,18 @@ def ledger(view: SearchView) -> Chart | None:
     if view.pruner_saved_flops:
         figure.add_trace(_bar("saved", SAVED, view.pruner_saved_flops, GREEN, pattern="/"))
         keys.append(Key(SAVED, SAVED, GREEN, "bar-open"))
-    spent = sum(parts.values()) - parts["unspent"]
-    caption = (
-        "Upper bar: the whole budget. Lower bar: what the stopped candidates would have taken on top, had they been "
-        "trained to the end. Spent: calculated by the FLOP convention from the steps that ran. Saved: predicted, "
-        "planned less spent."
-    )
-    return Chart(_ledger_title(parts, spent), caption, figure, tuple(keys))
+    caption = "The whole budget. Spent: calculated by the FLOP convention from the steps that ran."
+    if view.pruner_saved_flops:
+        caption += (
+            " Lower bar: what the stopped candidates would have taken on top, had they been trained to the end; "
+            "predicted, planned less spent."
+        )
+    return Chart(_ledger_title(parts, spent), caption, figure, tuple(keys), "low")
 
 
 def _ledger_title(parts: Mapping[str, int], spent: int) -> str:
-    if not spent:
-        return f"Nothing of {format_flops(parts['unspent'])} is spent yet"
+    if not parts["completed"]:
+        return f"{format_flops(spent)} of {format_flops(sum(parts.values()))} spent"
     trained, final = (format_percent(parts[name] / spent) for name in ("completed", "final"))
     return f"{trained} of the compute spent trained candidates to the end" + (
         f", {final} the final run" if parts["final"] else ""

@@ -4,7 +4,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any, TypeGuard
 
-import plotly.graph_objects as go  # type: ignore[import-untyped]
+import plotly.graph_objects as go
 
 from dashboards.labels import ORIGINS, STANDINGS, format_loss, format_value, marks, quantity
 from dashboards.palette import (
@@ -39,7 +39,11 @@ def pareto(view: SearchView, cost: str | None = None) -> Chart | None:
         return None
     placed = _placed(view, known)
     rows = [s for s in Standing if any(view.standing(c) is s and c.number not in placed for c in known)]
-    figure = blank(**_pareto_axes(cost, rows, list(placed.values())))
+    figure = blank(
+        xaxis=_cost_axis(cost, [c.costs[cost] for c in known]),
+        yaxis=_loss_axis(rows, list(placed.values())),
+        yaxis2=_rows_axis(rows, bool(placed)),
+    )
     figure.add_trace(_front_line(view, cost))
     for standing in Standing:
         group = [c for c in known if view.standing(c) is standing]
@@ -48,7 +52,8 @@ def pareto(view: SearchView, cost: str | None = None) -> Chart | None:
             figure.add_trace(_row(view, cost, standing, rows, [c for c in group if c.number not in placed]))
     audited = {audit.number for audit in view.audits} & placed.keys()
     figure.add_traces(_rings(view, cost, [c for c in known if c.number in audited], placed))
-    return Chart(_pareto_title(view, cost), _pareto_caption(view, cost), figure, _keys(view, known, bool(audited)))
+    words = (_pareto_title(view, cost), _pareto_caption(view, cost))
+    return Chart(*words, figure, _keys(view, known, bool(audited)), "high" if placed else "low")
 
 
 def paretos(view: SearchView) -> list[Chart]:
@@ -79,31 +84,42 @@ def _loss(view: SearchView, record: CandidateRecord) -> float | None:
     return loss if loss is not None and math.isfinite(loss) else None
 
 
-def _pareto_axes(cost: str, rows: Sequence[Standing], losses: Sequence[float]) -> dict[str, Any]:
-    top = 1 - ROW * len(rows)
-    low, high = (min(losses), max(losses)) if losses else (0.0, 1.0)
+def _cost_axis(cost: str, costs: Sequence[float]) -> dict[str, Any]:
+    # 1, 2 and 5 of each decade are the quietest labels, but a narrow range may hold none of them.
+    wide = max(costs) > 5 * min(costs)
+    return axis(quantity(cost).axis, type="log", tickformat="~s", dtick="D2" if wide else None, anchor="y")
+
+
+def _loss_axis(rows: Sequence[Standing], losses: Sequence[float]) -> dict[str, Any]:
+    if not losses:
+        return axis("", domain=[0, 0.01], visible=False)
+    low, high = min(losses), max(losses)
     room = 0.08 * (high - low) or 0.1
-    return {
-        "xaxis": axis(quantity(cost).axis, type="log", tickformat="~s", dtick="D2"),
-        "yaxis": axis(
-            f"loss ({quantity(LOSS).unit})",
-            domain=[0, top - 0.02 if rows else 1],
-            range=[low - room, high + room],
-            tickformat=".3~f",
-            showticklabels=bool(losses),
-        ),
-        "yaxis2": axis(
-            "",
-            domain=[min(top, 0.99), 1],
-            range=[-0.5, max(len(rows), 1) - 0.5],
-            tickvals=list(range(len(rows))),
-            ticktext=[SHORT.get(row, row.value) for row in rows],
-            visible=bool(rows),
-            showgrid=False,
-            ticks="",
-            fixedrange=True,
-        ),
-    }
+    return axis(
+        f"loss ({quantity(LOSS).unit})",
+        domain=[0, _top(rows) - 0.02 if rows else 1],
+        range=[low - room, high + room],
+        tickformat=".3~f",
+    )
+
+
+def _rows_axis(rows: Sequence[Standing], beneath: bool) -> dict[str, Any]:
+    return axis(
+        "",
+        domain=[min(_top(rows), 0.99) if beneath else 0.02, 1],
+        range=[-0.5, max(len(rows), 1) - 0.5],
+        tickvals=list(range(len(rows))),
+        ticktext=[SHORT.get(row, row.value) for row in rows],
+        visible=bool(rows),
+        showgrid=False,
+        ticks="",
+        fixedrange=True,
+    )
+
+
+def _top(rows: Sequence[Standing]) -> float:
+    """Where the rows begin, as a share of the figure's height."""
+    return 1 - ROW * len(rows)
 
 
 def _priced(view: SearchView, cost: str) -> list[tuple[float, float]]:
@@ -209,7 +225,7 @@ def _keys(view: SearchView, known: Sequence[CandidateRecord], audited: bool) -> 
 def _pareto_title(view: SearchView, cost: str) -> str:
     trained = sum(view.standing(c) in TRAINED for c in view.candidates)
     if not trained:
-        return f"Nothing is trained to the end yet: loss against {quantity(cost).name}"
+        return f"No candidate was trained to the end: {quantity(cost).name} of all that were proposed"
     others = [quantity(name).name for name in view.objectives if name not in (LOSS, cost)]
     against = f"loss against {quantity(cost).name}" + (f" (and {', '.join(others)})" if others else "")
     return f"{len(view.front)} of {trained} candidates trained to the end are on the front of {against}"

@@ -11,7 +11,7 @@ from html import escape
 from textwrap import wrap
 from typing import Any
 
-import plotly.graph_objects as go  # type: ignore[import-untyped]
+import plotly.graph_objects as go
 
 from dashboards.labels import (
     ORIGINS,
@@ -99,12 +99,14 @@ class Key:
 
 @dataclass(frozen=True, slots=True)
 class Chart:
-    """A figure with its words: ``title`` says what is seen, ``caption`` how to read it and what it comes to."""
+    """A figure with its words: ``title`` says what is seen, ``caption`` how to read it and what it comes to.
+    ``height`` is high, middle or low; a page knows what that is on its screen."""
 
     title: str
     caption: str
     figure: go.Figure
     keys: tuple[Key, ...] = ()
+    height: str = "high"
 
 
 def blank(**layout: Any) -> go.Figure:

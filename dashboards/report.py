@@ -9,7 +9,7 @@ from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
-from plotly.offline import get_plotlyjs  # type: ignore[import-untyped]
+from plotly.offline import get_plotlyjs
 from ruamel.yaml import YAML
 
 from dashboards import tables
@@ -38,7 +38,9 @@ class Fact:
 
 def render_report(view: SearchView) -> str:
     """The report as HTML."""
-    drawn: dict[str, Chart | None] = {"curves": curves(view), "volume": hypervolumes(view), "ledger": ledger(view)}
+    fronts = paretos(view)
+    others: dict[str, Chart | None] = {"curves": curves(view), "volume": hypervolumes(view), "ledger": ledger(view)}
+    drawn = bool(fronts) or any(others.values())
     return (
         _environment()
         .get_template("report.html.j2")
@@ -50,14 +52,14 @@ def render_report(view: SearchView) -> str:
             when=_when(view),
             facts=facts(view),
             notes=notes(view),
-            fronts=paretos(view),
-            charts=drawn,
+            fronts=fronts,
+            charts=others,
             tables=tables.tables(view),
             spec=_yaml(view.search.spec),
             setting=list(_flat(view.search.setting)),
             export=(view.search.result or {}).get("export", ""),
             sources=SOURCES,
-            plotly=Markup(get_plotlyjs()) if view.candidates else "",  # the library's own text, not the user's
+            plotly=Markup(get_plotlyjs()) if drawn else "",  # the library's own text, not the user's
         )
     )
 
@@ -100,9 +102,13 @@ def facts(view: SearchView) -> list[Fact]:
             f"of {format_flops(search.granted + final.granted)}",
         ),
         Fact("worker time", format_seconds(search.seconds + final.seconds), MEASURED, _time_note(view)),
-        Fact("saved by the gate", f"at most {format_flops(view.gate_saved_flops)}", PREDICTED, "had it trained them"),
-        Fact("saved by stopping", format_flops(view.pruner_saved_flops), PREDICTED, "planned less spent"),
     ]
+    if view.gate_saved_flops:
+        saved = f"at most {format_flops(view.gate_saved_flops)}"
+        found.append(Fact("saved by the gate", saved, PREDICTED, "what the rejected would have been given"))
+    if view.pruner_saved_flops:
+        saved = format_flops(view.pruner_saved_flops)
+        found.append(Fact("saved by stopping", saved, PREDICTED, "planned less spent"))
     if view.audits:
         found.append(Fact("false stops", f"{false} of {audited}", MEASURED, _false_note(false, audited)))
     return found
@@ -141,10 +147,10 @@ def notes(view: SearchView) -> list[str]:
     if view.search.state in (SearchState.CANCELLED, SearchState.FAILED):
         found.append("The search ended early: what is shown was found until then.")
     if view.candidates and not view.front:
-        found.append("There is no front: no candidate within the limits was trained to the end.")
+        found.append("There is no front: no candidate within the limits has been trained to the end.")
     if any(c.time_bound for c in view.candidates):
         found.append(
-            "Some runs were shortened because the machine was slower than predicted; all candidates below say which."
+            "Some runs were shortened because the machine was slower than predicted; the last table says which."
         )
     repeated = sum(c.repeated_flops for c in view.candidates)
     if repeated:

@@ -144,7 +144,7 @@ def spending(view: SearchView) -> Table:
     ]
     rows = [
         Row((Cell(name), _flops(flops), Cell(_share(flops, budget), flops), Cell(source)))
-        for name, flops, source in [*spent, *saved]
+        for name, flops, source in [*spent, *(row for row in saved if row[1])]
     ]
     names = ("what", "compute", "share of budget", "known by")
     columns = tuple(Column(name, numeric=name in names[1:3]) for name in names)

@@ -15,7 +15,7 @@ from nas.spec import Limits
 @dataclass
 class Appraiser:
     """Answers for one corpus, device and set of limits. ``slowdown`` corrects the predicted speed by what finished
-    runs really took."""
+    runs really took; ``alone`` is how many times faster a run goes that has the machine to itself."""
 
     texts: TextMeter
     limits: Limits
@@ -23,6 +23,7 @@ class Appraiser:
     compiles: Compiles | None = None
     precision: str = "float32"
     slowdown: float = 1.0
+    alone: float = 1.0
     _bytes_per_token: dict[int, float] = field(default_factory=dict, repr=False)
 
     def cost(self, candidate: Candidate) -> Cost:
@@ -48,8 +49,9 @@ class Appraiser:
         return isinstance(self.admit(candidate, allowance), Admitted)
 
     def plan(self, candidate: Candidate, allowance: Allowance, *, final: bool = False) -> Plan:
-        """The plan of a run; a final run scores no rungs that nobody compares, but the test split."""
+        """The plan of a run; a ``final`` one has the machine to itself and scores the test split too."""
         own = self.cost(candidate)
+        pace = self.slowdown / self.alone if final else self.slowdown
         rungs = len(rung_steps(allowance.flops // own.step_flops, RUNGS))
         return plan_run(
             candidate,
@@ -58,7 +60,7 @@ class Appraiser:
             allowance,
             rungs=rungs,
             score_test=final,
-            speed=self.speed.scaled(self.slowdown) if self.speed else None,
+            speed=self.speed.scaled(pace) if self.speed else None,
             compiles=self.compiles,
             precision=self.precision,
         )

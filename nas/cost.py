@@ -118,8 +118,15 @@ def _newton_schulz(rows: int, columns: int) -> int:
 
 
 def recompute_flops(candidate: Candidate) -> int:
-    """Extra forward FLOPs of one step when the blocks' activations are computed again in the backward pass."""
-    return candidate.sequences * body_flops(candidate.architecture)
+    """Extra forward FLOPs of one step when the blocks' activations are computed again in the backward pass.
+
+    A block's last product, out of the MLP, is not made again: nothing needs it but dropout, for its mask.
+    """
+    architecture = candidate.architecture
+    flops = body_flops(architecture)
+    if not candidate.recipe.dropout:
+        flops -= sum(2 * architecture.context * architecture.width * layer.mlp_width for layer in architecture.layers())
+    return candidate.sequences * flops
 
 
 def kv_bytes_per_token(architecture: Architecture, layers: tuple[Layer, ...] | None = None) -> int:
@@ -133,20 +140,20 @@ def evaluation_flops(architecture: Architecture, windows: int, scored_tokens: in
     return windows * body_flops(architecture) + scored_tokens * 2 * architecture.width * architecture.vocabulary
 
 
-
 LOGITS_CHUNK = 2**20  # logits made at once on the CPU (`nas.train.loss`)
-ROUNDING = 64  # bytes to which the allocator rounds, times tensors: lost in the slack below
+SMALL_TENSORS = 2**16  # bytes of rotary tables, masks, indices and what the allocator rounds up
 SLACK = 1.05
 
 
 def memory_bound(candidate: Candidate, micro_batch: int, *, recompute: bool = False) -> int:
     """Upper bound of a training step's peak memory, in bytes above the process's baseline, float32.
 
-    The larger of two moments: the end of the backward pass through the head (weights, gradients, optimizer state,
-    all kept activations, the head's gradient and chunks of logits, temporaries of one block), and the optimizer step
-    (weights, gradients, state, temporaries of Muon). With ``recompute`` only the residual stream and one block are
-    kept. Known error: never below the measured peak, and at most twice it, over sampled candidates (a test compares
-    with the allocator's events on the CPU).
+    Weights, gradients and optimizer state, and the largest of three moments: the head (all kept activations, its
+    gradient twice, chunks of logits), the backward pass through a block (all kept activations, the temporaries of
+    the block, the gradient of a shared head that waits for the embedding's), and the optimizer step (temporaries of
+    Muon). With ``recompute`` the head finds only the residual stream, a block that and its own activations. Known
+    error: never below the measured peak, and at most twice it from 20 MiB on, over sampled candidates (a test
+    compares with the allocator's events on the CPU).
     """
     architecture = candidate.architecture
     layers = architecture.layers()
@@ -156,11 +163,13 @@ def memory_bound(candidate: Candidate, micro_batch: int, *, recompute: bool = Fa
     resident = 2 * count + 2 * (count - muon) + muon
     kept = [_kept(architecture, layer, candidate.recipe.dropout) for layer in layers]
     stream = architecture.width * (len(layers) + 3)
-    activations = stream + (max(kept) if recompute else sum(kept))
-    head = 2 * architecture.vocabulary * architecture.width + 3 * min(max(LOGITS_CHUNK, architecture.vocabulary), tokens * architecture.vocabulary)
-    backward = tokens * (activations + max(_temporary(architecture, layer) for layer in layers)) + head
+    embedding = architecture.vocabulary * architecture.width
+    logits = min(max(LOGITS_CHUNK, architecture.vocabulary), tokens * architecture.vocabulary)
+    head = tokens * (stream + (0 if recompute else sum(kept))) + 2 * embedding + 3 * logits
+    temporary = max(_temporary(architecture, layer) for layer in layers)
+    block = tokens * (stream + (max(kept) if recompute else sum(kept)) + temporary) + embedding
     optimizer = 5 * muon
-    return int(SLACK * FLOAT * (resident + max(backward, optimizer))) + ROUNDING * 2**10
+    return int(SLACK * FLOAT * (resident + max(head, block, optimizer))) + SMALL_TENSORS
 
 
 def matrix_params(architecture: Architecture, layers: tuple[Layer, ...] | None = None) -> int:

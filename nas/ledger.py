@@ -73,11 +73,9 @@ class Ledger:
             raise StateError(f"{account} account: {flops} FLOPs to charge for {note}, {free} are free")
         return self._write("charge", account, None, flops, seconds, note, at)
 
-    def grant_rest(self) -> None:
+    def transfer_rest(self, at: float) -> LedgerRecord:
         """Hands what the search account has left to the final account, when the search is over."""
-        free = self.balance(SEARCH).free
-        self._granted[SEARCH] -= free
-        self._granted[FINAL] += free
+        return self._write("transfer", FINAL, None, self.balance(SEARCH).free, 0.0, "left by the search", at)
 
     def _write(
         self, kind: str, account: str, number: int | None, flops: int, seconds: float, note: str, at: float
@@ -90,6 +88,10 @@ class Ledger:
         self._sequence = record.sequence
         if record.kind == "reserve" and record.number is not None:
             self._open[record.number] = (record.account, record.flops)
+            return
+        if record.kind == "transfer":
+            self._granted[SEARCH] -= record.flops
+            self._granted[FINAL] += record.flops
             return
         if record.kind == "settle" and record.number is not None:
             self._open.pop(record.number, None)

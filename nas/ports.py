@@ -154,7 +154,7 @@ class Assignment:
     plan: Plan
     seed: int
     deadline_seconds: float | None  # seconds from now by which the run must have ended; None: no time limit
-    final: bool = False
+    final: bool = False  # alone on the machine, and scored on the test split
 
 
 @dataclass(frozen=True, slots=True)

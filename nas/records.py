@@ -184,7 +184,8 @@ class LedgerRecord:
     """One line of a search's account, in order of ``sequence``.
 
     ``kind`` is ``reserve`` (before dispatch), ``settle`` (releases the reservation of the same number and charges
-    what was spent) or ``charge`` (spent without a reservation, e.g. measuring the device's speed).
+    what was spent), ``charge`` (spent without a reservation, e.g. measuring the device's speed) or ``transfer``
+    (what the search left over, handed to the final account).
     """
 
     search_id: str

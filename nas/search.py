@@ -84,7 +84,7 @@ class Search:
         self._running: dict[int, CandidateRecord] = {}
         self._held: Proposal | None = None
         self._stopping = False
-        self._searching = True
+        self._searching = all(line.kind != "transfer" for line in store.ledger(record.id))
         known = store.candidates(record.id)
         self._next_number = len(known)
         self._known = {own.id for own in known}
@@ -92,9 +92,6 @@ class Search:
         self._unfinished = deque(own for own in known if not own.state.terminal)
         self._seeds = self._planned_seeds(record)
         self._final_number = next((own.number for own in known if own.origin is Origin.FINAL), None)
-        if self._final_number is not None:
-            self._searching = False
-            self._ledger.grant_rest()
         self._slowdowns: list[float] = []
         self._draws = 0
 
@@ -130,7 +127,7 @@ class Search:
             if self._running:
                 return Wait()
             self._searching = False
-            self._ledger.grant_rest()
+            self._store.add_ledger([self._ledger.transfer_rest(self._now())])
         if self._running:
             return Wait()
         if self._final_number is None and self.spec.budget.final > 0:

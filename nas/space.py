@@ -353,7 +353,9 @@ def _knob(fields: Fields, name: str) -> tuple[Knob, Value | None]:
 
 def _range(fields: Fields, name: str) -> Range:
     low, high = fields.required("min", _number), fields.required("max", _number)
-    log = bool(fields.raw("log", False))
+    log = fields.raw("log", False)
+    if not isinstance(log, bool):
+        raise fields.error("log", "must be true or false", log)
     if name not in _RECIPE_NUMBERS:
         raise fields.error("min", f"is for rates; list the values of {name}")
     if not low < high or (log and low <= 0):

@@ -88,7 +88,7 @@ def _parse(value: object, field: str, units: Mapping[str, int | Fraction], rule:
 
 def _scaled(value: float, scales: list[tuple[float, str]]) -> str:
     for scale, name in scales:
-        if abs(value) >= scale:
+        if float(f"{abs(value):.3g}") >= scale:
             return f"{value / scale:.3g} {name}" if value / scale < 999.5 else f"{value / scale:.0f} {name}"
     return f"{value:.3g} {scales[-1][1]}"
 

@@ -1,6 +1,5 @@
 """A search in the foreground: joins corpus, store, suggester and engine, and runs until it is done."""
 
-import os
 import platform
 import secrets
 import time
@@ -18,12 +17,12 @@ from nas.adapters.optuna_suggester import OptunaSuggester
 from nas.adapters.process_engine import ProcessEngine
 from nas.adapters.sql.engine import sqlalchemy_url
 from nas.appraise import Appraiser
+from nas.candidate import Candidate
 from nas.cost import FLOP_CONVENTION
 from nas.data.corpora import Corpus, check_long_enough, load_corpus, overlap
 from nas.data.texts import Texts
-from nas.errors import SpecError
 from nas.forecast import Forecast
-from nas.measure.speed import COMPILES, measure_speed
+from nas.measure.speed import COMPILES, measure_speed, time_steps
 from nas.plan import Speed
 from nas.ports import Assignment, Done, Driver, Outcome, Store, Wait
 from nas.records import CandidateState, CurvePoint, EventRecord, Origin, SearchRecord, SearchState, Verdict
@@ -32,25 +31,11 @@ from nas.space import Space, load_space
 from nas.spec import SearchSpec, parse_spec
 from nas.train.worker import Workshop
 from nas.units import format_flops, format_seconds
+from services.device import precision_for, resolve_device, threads_for
 from services.home import Home
 
 Tell = Callable[[str], None]
 Agree = Callable[[Forecast], None]
-
-
-def resolve_device(name: str) -> str:
-    """``auto`` is CUDA where there is a GPU, else the CPU; raises `SpecError` for a device that is not there."""
-    if name == "auto":
-        return "cuda" if torch.cuda.is_available() else "cpu"
-    if name == "cpu" or (name.startswith("cuda") and torch.cuda.is_available()):
-        return name
-    raise SpecError("device", "must be auto, cpu, or cuda on a machine with a GPU", name)
-
-
-def threads_for(device: str, parallel: int) -> int:
-    """CPU threads of each worker."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return max(1, cores // parallel) if device == "cpu" else max(1, min(4, cores // parallel))
 
 
 def new_search(store: Store, spec: SearchSpec, base: Path) -> SearchRecord:
@@ -80,12 +65,12 @@ class Ground:
 
     @property
     def precision(self) -> str:
-        return "bfloat16" if self.device.startswith("cuda") else "float32"
+        return precision_for(self.device)
 
-    def appraiser(self, speed: Speed | None = None) -> Appraiser:
+    def appraiser(self, speed: Speed | None = None, alone: float = 1.0) -> Appraiser:
         kind = "cuda" if self.device.startswith("cuda") else "cpu"
         compiles = COMPILES[kind] if self.spec.method.parallel == 1 or kind == "cuda" else None
-        return Appraiser(self.texts, self.spec.limits, speed, compiles, self.precision)
+        return Appraiser(self.texts, self.spec.limits, speed, compiles, self.precision, alone=alone)
 
 
 def survey(spec: SearchSpec, base: Path, home: Home, tell: Tell) -> Ground:
@@ -146,7 +131,7 @@ class Foreground:
         if fresh:
             self._foresee(ground)
         speed = Speed(**self._record.setting["speed"])
-        appraiser = ground.appraiser(speed)
+        appraiser = ground.appraiser(speed, float(self._record.setting["alone"]))
         seeds = 2 + UNIFORM_SEEDS
         suggester = OptunaSuggester(
             sqlalchemy_url(self._home.database),
@@ -180,12 +165,13 @@ class Foreground:
         speed, flops = measure_speed(
             list(dict.fromkeys(shapes)), ground.device, ground.threads, ground.precision, ground.spec.budget.candidate.memory
         )
+        alone = _alone(shapes[0], ground)
         seconds = time.monotonic() - began
         self._tell(
             f"device {ground.device}, {ground.threads} threads a worker: measured in {format_seconds(seconds)} for "
             f"{format_flops(flops)}, step times fitted within {speed.error:.0%}"
         )
-        found = prepare(ground.spec, ground.space, ground.appraiser(speed))
+        found = prepare(ground.spec, ground.space, ground.appraiser(speed, alone))
         self._agree(found)
         self._setting(
             **_facts(ground),
@@ -194,16 +180,17 @@ class Foreground:
             full_trainings=found.full_trainings,
             candidate_flops=ground.spec.budget.candidate.compute,
             speed=speed.to_dict(),
+            alone=alone,
             speed_flops=flops,
             speed_seconds=seconds,
         )
 
     def _engine(self, ground: Ground) -> Any:
         if ground.spec.method.parallel == 1:
-            torch.set_num_threads(ground.threads)
-            return InlineEngine(Workshop(ground.texts, self._home.artifacts, ground.device), self._note)
+            shop = Workshop(ground.texts, self._home.artifacts, ground.device, ground.threads, ground.threads)
+            return InlineEngine(shop, self._note)
         base = Path(self._record.setting["base"])
-        workshop = partial(open_workshop, ground.spec.corpus, base, self._home, ground.device)
+        workshop = partial(open_workshop, ground.spec, base, self._home, ground.device)
         return ProcessEngine(workshop, ground.spec.method.parallel, ground.threads, self._note, self._show)
 
     # --- the end ---
@@ -266,10 +253,23 @@ class Foreground:
             self._watch(event)
 
 
-def open_workshop(reference: str | Mapping[str, Any], base: Path, home: Home, device: str) -> Workshop:
+def _alone(candidate: Candidate, ground: Ground) -> float:
+    """How many times faster a run goes with all threads than with a worker's share."""
+    everything = threads_for(ground.device, 1)
+    if everything == ground.threads:
+        return 1.0
+    seconds = []
+    for threads in (ground.threads, everything):
+        torch.set_num_threads(threads)
+        seconds.append(time_steps(candidate, ground.device, ground.precision).seconds)
+    return max(1.0, seconds[0] / seconds[1])
+
+
+def open_workshop(spec: SearchSpec, base: Path, home: Home, device: str) -> Workshop:
     """A worker's workshop, opened in its own process."""
-    corpus = load_corpus(reference, base=base, cache=home.cache)
-    return Workshop(Texts(corpus, home.cache), home.artifacts, device)
+    corpus = load_corpus(spec.corpus, base=base, cache=home.cache)
+    threads = threads_for(device, spec.method.parallel)
+    return Workshop(Texts(corpus, home.cache), home.artifacts, device, threads, threads_for(device, 1))
 
 
 class _Observed:

@@ -14,8 +14,8 @@ CHUNK_ELEMENTS = 2**20  # logits in a chunk: 4 MiB in float32, about what a CPU 
 
 
 def chunk_rows(rows: int, vocabulary: int, device_type: str) -> int:
-    """Rows of logits made at once. Launches cost more than cache misses on CUDA, so chunks are larger there."""
-    elements = CHUNK_ELEMENTS * (64 if device_type == "cuda" else 1)
+    """Rows of logits made at once. Launches cost more than cache misses off the CPU, so chunks are larger there."""
+    elements = CHUNK_ELEMENTS * (1 if device_type == "cpu" else 64)
     return max(1, min(rows, elements // vocabulary))
 
 
@@ -37,9 +37,10 @@ class _LinearCrossEntropy(torch.autograd.Function):
             gradient.scatter_add_(1, targets, gradient.new_full(targets.shape, -1.0))
             gradient = gradient.mul_(1.0 / rows).to(hidden.dtype)
             torch.mm(gradient, weight, out=grad_hidden[first : first + step])
-            grad_weight.addmm_(gradient.t(), hidden) if grad_weight.dtype == hidden.dtype else grad_weight.add_(
-                gradient.t() @ hidden
-            )
+            if grad_weight.dtype == hidden.dtype:
+                torch.addmm(grad_weight, gradient.t(), hidden, out=grad_weight)
+            else:
+                grad_weight += gradient.t() @ hidden
         ctx.save_for_backward(grad_hidden, grad_weight)
         return total / rows
 
@@ -52,7 +53,7 @@ class _LinearCrossEntropy(torch.autograd.Function):
 def linear_cross_entropy(hidden_ND: Tensor, weight_VD: Tensor, targets_N: Tensor) -> Tensor:
     """Mean of -log softmax(hidden @ weight.T)[target] over the N rows, in nats."""
     if torch.is_grad_enabled():
-        loss: Tensor = _LinearCrossEntropy.apply(hidden_ND, weight_VD, targets_N)  # type: ignore[no-untyped-call]
+        loss: Tensor = _LinearCrossEntropy.apply(hidden_ND, weight_VD, targets_N)
         return loss
     return token_losses(hidden_ND, weight_VD, targets_N).mean()
 

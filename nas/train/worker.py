@@ -15,11 +15,14 @@ from nas.train.run import Finish, Report, Request, train
 
 @dataclass(frozen=True)
 class Workshop:
-    """Where assignments are carried out: the corpus, the folder for checkpoints and artifacts, the device."""
+    """Where assignments are carried out: the corpus, the folder for checkpoints and artifacts, the device, and the
+    CPU threads of one run among others and of a run alone on the machine (0: as they are)."""
 
     texts: Texts
     artifacts: Path
     device: str = "cpu"
+    threads: int = 0
+    all_threads: int = 0
 
     def folder(self, assignment: Assignment) -> Path:
         return self.artifacts / assignment.search_id / str(assignment.number)
@@ -37,6 +40,9 @@ def carry_out(
     not an error.
     """
     folder = workshop.folder(assignment)
+    threads = workshop.all_threads if assignment.final else workshop.threads
+    if threads:
+        torch.set_num_threads(threads)
     request = Request(
         candidate=assignment.candidate,
         plan=assignment.plan,

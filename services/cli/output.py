@@ -1,0 +1,41 @@
+"""What commands print: data on stdout, everything else on stderr. JSON is a contract with a version."""
+
+import json
+import math
+import sys
+from collections.abc import Mapping
+from enum import StrEnum
+from typing import Annotated, Any
+
+import typer
+
+SCHEMA_VERSION = 1
+
+
+class Format(StrEnum):
+    TABLE = "table"
+    JSON = "json"
+    ID = "id"
+
+
+Output = Annotated[Format, typer.Option("-o", "--output", help="table, json (a versioned contract) or id.")]
+
+
+def emit_json(content: Mapping[str, Any]) -> None:
+    """One JSON object on stdout; numbers that are not finite become null."""
+    print(json.dumps(_finite({"schema_version": SCHEMA_VERSION, **content}), indent=2))
+
+
+def say(line: str) -> None:
+    """A line for people."""
+    print(line, file=sys.stderr, flush=True)
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {key: _finite(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_finite(item) for item in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value

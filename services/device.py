@@ -1,0 +1,27 @@
+"""The device of a run, and the CPU threads it gets."""
+
+import os
+
+import torch
+
+from nas.errors import SpecError
+
+
+def resolve_device(name: str) -> str:
+    """``auto`` is CUDA where there is a GPU, else the CPU; raises `SpecError` for a device that is not there."""
+    if name == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    if name == "cpu" or (name.startswith("cuda") and torch.cuda.is_available()):
+        return name
+    raise SpecError("device", "must be auto, cpu, or cuda on a machine with a GPU", name)
+
+
+def threads_for(device: str, parallel: int) -> int:
+    """CPU threads of each of ``parallel`` workers."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return max(1, cores // parallel) if device == "cpu" else max(1, min(4, cores // parallel))
+
+
+def precision_for(device: str) -> str:
+    """Of matrix products: bfloat16 on CUDA, float32 elsewhere."""
+    return "bfloat16" if device.startswith("cuda") else "float32"

@@ -22,6 +22,7 @@ from dashboards.palette import (
     Key,
     axis,
     blank,
+    log_axis,
     marker,
 )
 from dashboards.view import LOSS, SearchView, Standing
@@ -40,16 +41,18 @@ def curves(view: SearchView) -> Chart | None:
     lines = {standing: [_curve(view.points.get(c.number, ())) for c in group] for standing, group in groups.items()}
     if not any(line for group in lines.values() for line in group):
         return None
-    drawn = [x for group in lines.values() for line in group for x, _, _ in line]
+    drawn = [point for group in lines.values() for line in group for point in line]
+    spent, losses = [x for x, _, _ in drawn], [y for _, y, _ in drawn]
     figure = blank(
         margin={"l": 8, "r": 14, "t": 20, "b": 8},
-        xaxis=axis(
+        xaxis=log_axis(
             "training compute spent (FLOPs)",
-            type="log",
+            min(spent),
+            max(spent),
             tickformat="~s",
-            range=[math.log10(min(drawn) / 1.1), math.log10(max(drawn) * 1.1)],
+            range=[math.log10(min(spent) / 1.1), math.log10(max(spent) * 1.1)],
         ),
-        yaxis=axis(f"training loss ({quantity(LOSS).unit})", type="log", tickformat=".3~f"),
+        yaxis=log_axis(f"training loss ({quantity(LOSS).unit})", min(losses), max(losses), tickformat=".3~f"),
     )
     for standing, group in lines.items():
         if any(group):

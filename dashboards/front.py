@@ -19,6 +19,7 @@ from dashboards.palette import (
     axis,
     blank,
     hover,
+    log_axis,
     marker,
 )
 from dashboards.view import LOSS, SearchView, Standing, last_loss
@@ -37,10 +38,10 @@ def pareto(view: SearchView, cost: str | None = None) -> Chart | None:
     known = [record for record in view.candidates if _positive(record.costs.get(cost))]
     if not known:
         return None
-    placed = _placed(view, known)
+    placed, costs = _placed(view, known), [c.costs[cost] for c in known]
     rows = [s for s in Standing if any(view.standing(c) is s and c.number not in placed for c in known)]
     figure = blank(
-        xaxis=_cost_axis(cost, [c.costs[cost] for c in known]),
+        xaxis=log_axis(quantity(cost).axis, min(costs), max(costs), tickformat="~s", anchor="y"),
         yaxis=_loss_axis(rows, list(placed.values())),
         yaxis2=_rows_axis(rows, bool(placed)),
     )
@@ -82,12 +83,6 @@ def _loss(view: SearchView, record: CandidateRecord) -> float | None:
     standing = view.standing(record)
     loss = record.test_bpb if standing is Standing.FINAL else record.val_bpb if standing in TRAINED else None
     return loss if loss is not None and math.isfinite(loss) else None
-
-
-def _cost_axis(cost: str, costs: Sequence[float]) -> dict[str, Any]:
-    # 1, 2 and 5 of each decade are the quietest labels, but a narrow range may hold none of them.
-    wide = max(costs) > 5 * min(costs)
-    return axis(quantity(cost).axis, type="log", tickformat="~s", dtick="D2" if wide else None, anchor="y")
 
 
 def _loss_axis(rows: Sequence[Standing], losses: Sequence[float]) -> dict[str, Any]:

@@ -5,6 +5,7 @@ never the only sign: shapes and places repeat what they say. Backgrounds are tra
 so that a figure reads on light and on dark; titles, captions and keys stay outside, where a page can wrap them.
 """
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from html import escape
@@ -138,6 +139,23 @@ def axis(title: str, **more: Any) -> dict[str, Any]:
         "tickcolor": GRID,
         **more,
     }
+
+
+def log_axis(title: str, low: float, high: float, **more: Any) -> dict[str, Any]:
+    """A logarithmic axis whose labels stay apart: even steps over a narrow range, 1, 2 and 5 of each decade over a
+    wide one, decades alone over a very wide one."""
+    if high > 1000 * low:
+        return axis(title, type="log", dtick=1, **more)
+    if high > 5 * low:
+        return axis(title, type="log", dtick="D2", **more)
+    step = _round((high - low or low) / 5)
+    return axis(title, type="log", tick0=step, dtick=f"L{step:g}", **more)
+
+
+def _round(value: float) -> float:
+    """The nearest of 1, 2 and 5 times a power of ten, by ratio."""
+    power = 10.0 ** math.floor(math.log10(value))
+    return min((digit * power for digit in (1, 2, 5, 10)), key=lambda near: abs(math.log(near / value)))
 
 
 def marker(colour: str, symbol: Any, size: float, line: float = 1.0) -> dict[str, Any]:

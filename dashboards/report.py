@@ -48,7 +48,6 @@ def render_report(view: SearchView) -> str:
             search=view.search,
             headline=headline(view),
             state=view.search.state.value,
-            live=view.search.state not in _OVER,
             when=_when(view),
             facts=facts(view),
             notes=notes(view),
@@ -90,11 +89,9 @@ def facts(view: SearchView) -> list[Fact]:
     """The key numbers, the most wanted first."""
     search, final = view.search_account.balance, view.final_account.balance
     false, audited = view.false_stops
-    trained = sum(view.standing(c) in (Standing.FRONT, Standing.DOMINATED) for c in view.candidates)
-    searched = sum(view.by_state.values())
     found = [
         *_losses(view),
-        Fact("candidates", str(searched), MEASURED, f"{trained} trained to the end, {len(view.front)} on the front"),
+        Fact("candidates", str(sum(view.by_state.values())), MEASURED, _candidates_note(view)),
         Fact(
             "compute spent",
             format_flops(search.spent + final.spent),
@@ -126,6 +123,13 @@ def _losses(view: SearchView) -> list[Fact]:
     return found
 
 
+def _candidates_note(view: SearchView) -> str:
+    trained = sum(view.standing(c) in (Standing.FRONT, Standing.DOMINATED) for c in view.candidates)
+    note = f"{trained} trained to the end, {len(view.front)} on the front"
+    full = view.search.setting.get("full_trainings")
+    return note if full is None else f"{note}; the budget is worth {full:.3g} full trainings"
+
+
 def _false_note(false: int, audited: int) -> str:
     if not audited:
         return "no audit has ended yet"
@@ -150,7 +154,7 @@ def notes(view: SearchView) -> list[str]:
         found.append("There is no front: no candidate within the limits has been trained to the end.")
     if any(c.time_bound for c in view.candidates):
         found.append(
-            "Some runs were shortened because the machine was slower than predicted; the last table says which."
+            "Some runs were shortened because the machine was slower than predicted; the list of candidates says which."
         )
     repeated = sum(c.repeated_flops for c in view.candidates)
     if repeated:
@@ -193,4 +197,4 @@ def _flat(raw: Mapping[str, Any], prefix: str = "") -> Iterable[tuple[str, str]]
 def _plain(value: Any) -> str:
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         return str(value)
-    return f"{value:,.10g}"
+    return f"{value:,}" if isinstance(value, int) else f"{value:,.10g}"

@@ -121,28 +121,34 @@ def _shorten(text: str) -> str:
 def _scatter(drawn: Sequence[tuple[float, float, str]], width: int, height: int, title: str, cost: str) -> list[str]:
     """The lines of the plot: y axis on the left, x axis (logarithmic) beneath."""
     costs, losses = [math.log(x) for x, _, _ in drawn], [y for _, y, _ in drawn]
-    labels = [format_loss(value) for value in (max(losses), (max(losses) + min(losses)) / 2, min(losses))]
-    margin = max(len(label) for label in labels)
+    labels = _loss_labels(losses, height)
+    margin = max(len(label) for label in labels.values())
     columns = width - margin - 3
     grid: Grid = [[" "] * columns for _ in range(height)]
     order = sorted(zip(costs, losses, drawn, strict=True), key=lambda item: (item[2][2] != "·", item[1]))
     for x, y, (_, _, sign) in order:
-        _put(grid, _place(y, losses, height, 0.5), _place(x, costs, columns, 0.5), sign)
-    at = dict(zip((0, height // 2, height - 1), labels, strict=True))
-    if min(losses) == max(losses):
-        at = {height // 2: labels[1]}
+        _put(grid, _place(y, losses, height), _place(x, costs, columns), sign)
     lines = [
-        f"{at.get(row, ''):>{margin}} {'┤' if row in at else '│'}{''.join(cells)}".rstrip()
+        f"{labels.get(row, ''):>{margin}} {'┤' if row in labels else '│'}{''.join(cells)}".rstrip()
         for row, cells in enumerate(reversed(grid))
     ]
     axis = " " * margin + " └" + "─" * columns
     return [*lines, axis, " " * (margin + 2) + _ticks(cost, costs, columns), f"{title} →".rjust(width - 1)]
 
 
-def _place(value: float, among: Sequence[float], cells: int, alone: float) -> int:
-    """The cell of a value between the least and the greatest; ``alone`` is where a single value goes."""
+def _loss_labels(losses: Sequence[float], height: int) -> dict[int, str]:
+    """Labels of the y axis by row from the top."""
+    low, high = min(losses), max(losses)
+    if low == high:
+        return {height - 1 - _place(low, losses, height): format_loss(low)}
+    rows = (0, (height - 1) // 2, height - 1)
+    return {row: format_loss(high - (high - low) * row / (height - 1)) for row in rows}
+
+
+def _place(value: float, among: Sequence[float], cells: int) -> int:
+    """The cell of a value between the least and the greatest; a single value goes to the middle."""
     low, high = min(among), max(among)
-    return round((cells - 1) * ((value - low) / (high - low) if high > low else alone))
+    return round((cells - 1) * ((value - low) / (high - low) if high > low else 0.5))
 
 
 def _put(grid: Grid, row: int, column: int, sign: str) -> None:

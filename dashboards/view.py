@@ -8,11 +8,12 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from nas.curve import Progress, hypervolume_history
 from nas.ledger import FINAL, SEARCH, Balance, Ledger
 from nas.pareto import front_mask, knee
+from nas.ports import Store
 from nas.records import (
     CandidateRecord,
     CandidateState,
@@ -25,9 +26,6 @@ from nas.records import (
     Verdict,
 )
 from nas.units import parse_flops, parse_seconds, parse_share
-
-if TYPE_CHECKING:
-    from nas.ports import Store
 
 LOSS = "val_bpb"
 FINAL_SHARE = 0.3  # of a spec that does not say, as in `nas.spec.Budget`
@@ -176,7 +174,7 @@ class SearchView:
         return Standing.FRONT if record.number in self.front else _STANDINGS[record.state]
 
 
-def view(store: "Store", search_id: str) -> SearchView:
+def view(store: Store, search_id: str) -> SearchView:
     """Everything about one search; raises `NotFoundError` for an unknown one."""
     search = store.search(search_id)
     candidates = tuple(store.candidates(search_id))

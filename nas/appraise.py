@@ -1,15 +1,19 @@
 """A candidate against a budget on one corpus and device: what it costs, whether it is admitted, what it would do."""
 
-from dataclasses import dataclass, field
+import math
+import statistics
+from dataclasses import dataclass, field, replace
 
 from nas.candidate import Candidate
 from nas.cost import Cost, cost
 from nas.curve import RUNGS, rung_steps
-from nas.gate import Admitted, Needs, Rejected, admit
+from nas.gate import MINIMUM_STEPS, Admitted, Needs, Rejected, Violation, admit
 from nas.native import not_native_because
 from nas.plan import Allowance, Compiles, Plan, Speed, TextFacts, lay_out, plan_run
 from nas.ports import TextMeter
+from nas.records import CandidateRecord, CandidateState, Origin
 from nas.spec import Limits
+from nas.units import format_seconds
 
 
 @dataclass
@@ -37,13 +41,16 @@ class Appraiser:
         return self.texts.facts(candidate.architecture.vocabulary, candidate.architecture.context)
 
     def admit(self, candidate: Candidate, allowance: Allowance) -> Admitted | Rejected:
-        """The gate, with the leanest memory that any layout of the step needs."""
+        """The gate, with the leanest memory that any layout of the step needs, and the time of its fewest steps."""
         needs = Needs(
             cost=self.cost(candidate),
             memory_bytes=lay_out(candidate, allowance.memory).memory_bytes,
             native=not_native_because(candidate.architecture),
         )
-        return admit(needs, self.limits, allowance.flops, allowance.memory)
+        verdict = admit(needs, self.limits, allowance.flops, allowance.memory)
+        if self.speed is None or not math.isfinite(allowance.seconds):
+            return verdict
+        return _in_time(verdict, self._least_seconds(candidate, allowance), allowance.seconds)
 
     def admits(self, candidate: Candidate, allowance: Allowance) -> bool:
         return isinstance(self.admit(candidate, allowance), Admitted)
@@ -65,8 +72,46 @@ class Appraiser:
             precision=self.precision,
         )
 
+    def _least_seconds(self, candidate: Candidate, allowance: Allowance) -> float:
+        """Of the shortest run that the gate lets pass."""
+        flops = MINIMUM_STEPS * self.cost(candidate).step_flops
+        return self.plan(candidate, Allowance(flops, memory=allowance.memory)).seconds
+
     def final_plan(self, candidate: Candidate, allowance: Allowance) -> Plan:
         """The plan that spends ``allowance.flops`` on training and evaluation together."""
         rough = self.plan(candidate, allowance, final=True)
         training = Allowance(max(0, allowance.flops - rough.eval_flops), allowance.seconds, allowance.memory)
         return self.plan(candidate, training, final=True)
+
+
+def _in_time(verdict: Admitted | Rejected, seconds: float, allowed: float) -> Admitted | Rejected:
+    """The verdict with the limit on time added."""
+    detail = f"{MINIMUM_STEPS} steps need {format_seconds(seconds)}, allowed {format_seconds(max(0.0, allowed))}"
+    late = Violation("time", seconds, max(allowed, 1e-3), detail)
+    excess = {**verdict.excess, late.limit: late.excess}
+    if late.excess <= 0:
+        return replace(verdict, excess=excess)
+    others = verdict.violations if isinstance(verdict, Rejected) else ()
+    return Rejected(tuple(sorted((*others, late), key=lambda violation: -violation.excess)), excess)
+
+
+class Pace:
+    """How much slower runs are than was predicted: the median over those that went to their end, which becomes the
+    appraiser's ``slowdown``."""
+
+    def __init__(self, appraiser: Appraiser) -> None:
+        self._appraiser = appraiser
+        self._planned: dict[int, float] = {}  # the slowdown that a running candidate's plan was made with
+        self._seen: list[float] = []
+
+    def started(self, number: int) -> None:
+        """A run was planned at the present pace."""
+        self._planned[number] = self._appraiser.slowdown
+
+    def ended(self, record: CandidateRecord) -> None:
+        planned = self._planned.pop(record.number)
+        predicted = float(record.plan["seconds"])
+        whole = record.state is CandidateState.COMPLETED and not record.time_bound and record.origin is not Origin.FINAL
+        if whole and predicted > 0:
+            self._seen.append(planned * record.seconds / predicted)
+            self._appraiser.slowdown = statistics.median_high(self._seen)

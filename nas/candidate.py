@@ -224,7 +224,7 @@ def _known(raw: Mapping[str, Any], names: set[str], where: str) -> None:
 
 
 def _build(kind: type[Record], raw: Any, where: str) -> Record:
-    """A dataclass of plain fields from a mapping, types checked (an int passes for a float, a bool for nothing else)."""
+    """A dataclass from a mapping of plain fields, types checked (an int passes for a float, a bool for no number)."""
     if not isinstance(raw, Mapping):
         raise SpecError(where, "must be a mapping of its fields", raw)
     specs = {spec.name: spec for spec in dataclasses.fields(kind)}  # type: ignore[arg-type]

@@ -23,7 +23,11 @@ class Fields:
 
     def error(self, name: str, rule: str, value: object = None) -> SpecError:
         """A complaint about field ``name`` of this mapping."""
-        return SpecError(self._dotted(name), rule, value, line=self._line(name), source=self._source)
+        return SpecError(self._dotted(name), rule, value, line=self.line(name), source=self._source)
+
+    def locate(self, error: SpecError) -> SpecError:
+        """A complaint about a field of this mapping by those who saw only its values: with file and line."""
+        return error.at(line=self.line(*error.field.split(".")), source=self._source)
 
     def has(self, name: str) -> bool:
         return self._raw.get(name) is not None
@@ -48,7 +52,7 @@ class Fields:
         try:
             return parse(self._raw[name], self._dotted(name))
         except SpecError as error:
-            raise error.at(line=self._line(name), source=self._source) from None
+            raise error.at(line=self.line(name), source=self._source) from None
 
     def fields(self, name: str) -> "Fields":
         """The mapping under ``name``; an empty one when absent."""
@@ -78,14 +82,17 @@ class Fields:
     def _dotted(self, name: str) -> str:
         return f"{self._path}.{name}" if self._path else name
 
-    def _line(self, name: str) -> int | None:
-        if not isinstance(self._raw, CommentedMap):
-            return None
-        try:
-            line: int = self._raw.lc.key(name)[0]
-        except (KeyError, TypeError):
-            line = self._raw.lc.line
-        return line + 1
+    def line(self, *path: str) -> int | None:
+        """1-based line of the field to which the names lead, or of the last mapping on the way that is there."""
+        raw, line = self._raw, None
+        if isinstance(raw, CommentedMap):
+            line = int(raw.lc.line) + 1
+        for name in path:
+            if not isinstance(raw, CommentedMap) or name not in raw:
+                break
+            line = int(raw.lc.key(name)[0]) + 1
+            raw = raw[name]
+        return line
 
 
 def read_file(path: Path) -> Fields:

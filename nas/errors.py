@@ -1,18 +1,18 @@
 """The tree of errors. Each says what was wrong, where, and what would be right.
 
-    NasError                    anything this project raises on purpose      exit 1
-    ├── SpecError               input that breaks a rule: field, rule, value, line      exit 2
-    │   └── UnitError           a quantity that cannot be read
-    ├── CorpusError             text that is missing, empty, too short or not what its hash says      exit 2
-    ├── InfeasibleError         no candidate fits the limits      exit 3
-    ├── NotFoundError           no search, candidate or space of that name      exit 5
-    ├── CancelledError          the user cancelled      exit 9
-    ├── StateError              the operation does not fit the state, e.g. exporting an untrained candidate      exit 1
-    ├── ExportError             a candidate that cannot be written faithfully      exit 1
-    ├── StorageError            a disk or a database that refuses      exit 1
-    │   ├── DiskFullError       no space left
-    │   └── SchemaError         a database that is newer (or stranger) than this code
-    └── MissingDependencyError  an optional package that is not installed      exit 1
+NasError                    anything this project raises on purpose      exit 1
+├── SpecError               input that breaks a rule: field, rule, value, line      exit 2
+│   └── UnitError           a quantity that cannot be read
+├── CorpusError             text that is missing, empty, too short or not what its hash says      exit 2
+├── InfeasibleError         no candidate fits the limits      exit 3
+├── NotFoundError           no search, candidate or space of that name      exit 5
+├── CancelledError          the user cancelled      exit 9
+├── StateError              the operation does not fit the state, e.g. exporting an untrained candidate      exit 1
+├── ExportError             a candidate that cannot be written faithfully      exit 1
+├── StorageError            a disk or a database that refuses      exit 1
+│   ├── DiskFullError       no space left
+│   └── SchemaError         a database that is newer (or stranger) than this code
+└── MissingDependencyError  an optional package that is not installed      exit 1
 """
 
 from typing import ClassVar

@@ -3,19 +3,19 @@
 import itertools
 import math
 import random
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from typing import Any
 
 from nas.appraise import Appraiser
 from nas.candidate import Candidate
-from nas.cost import COST_NAMES, cost
 from nas.errors import InfeasibleError
 from nas.gate import Rejected
 from nas.pareto import reference_point
 from nas.plan import Allowance, Plan, dial, largest
 from nas.space import Knobs, Space
 from nas.spec import LOSS, SearchSpec
-from nas.units import format_flops
+from nas.units import format_flops, format_seconds
 
 EPOCHS_WARNING, EPOCHS_CONSENT = 4.0, 16.0
 SAMPLES = 512  # candidates sampled to know what the space and the gate are like
@@ -66,8 +66,11 @@ def forecast(spec: SearchSpec, space: Space, appraiser: Appraiser) -> Forecast:
         raise InfeasibleError(_cheapest_message(sampled, appraiser, grant))
     chosen = dial(space, grant.flops, appraiser.texts.bytes_per_token, lambda c: appraiser.admits(c, grant))
     biggest = largest(space, lambda c: appraiser.admits(c, grant))
+    baselines = [space.decode(knobs) for knobs in (chosen, biggest) if knobs is not None]
     typical = space.decode(chosen) if chosen is not None else min(admitted, key=lambda c: appraiser.cost(c).params)
     plan = appraiser.plan(typical, grant)
+    if plan.flops > spec.budget.search_compute or plan.seconds > spec.budget.search_time:
+        raise InfeasibleError(_too_dear_message(spec, plan))
     final = appraiser.final_plan(typical, Allowance(spec.budget.final_compute or grant.flops, memory=grant.memory))
     by_compute = spec.budget.search_compute / max(1, plan.flops)
     by_time = math.inf
@@ -87,7 +90,7 @@ def forecast(spec: SearchSpec, space: Space, appraiser: Appraiser) -> Forecast:
         epochs=plan.epochs,
         final_epochs=final.epochs,
         seconds=seconds if plan.seconds else math.inf,
-        reference=_reference(spec, admitted, appraiser),
+        reference=_reference(spec, [*admitted, *baselines], appraiser),
     )
 
 
@@ -111,9 +114,19 @@ def _cheapest_message(sampled: list[Candidate], appraiser: Appraiser, grant: All
     )
 
 
-def _reference(spec: SearchSpec, admitted: list[Candidate], appraiser: Appraiser) -> tuple[float, ...]:
+def _too_dear_message(spec: SearchSpec, plan: Plan) -> str:
+    needs, has = [format_flops(plan.flops)], [format_flops(spec.budget.search_compute)]
+    if plan.seconds and math.isfinite(spec.budget.search_time):
+        needs.append(format_seconds(plan.seconds))
+        has.append(format_seconds(spec.budget.search_time))
+    return (
+        f"not one candidate can be trained: a run with its evaluations takes {' and '.join(needs)}, the search has "
+        f"{' and '.join(has)}; lower budget.candidate or raise budget.total"
+    )
+
+
+def _reference(spec: SearchSpec, admitted: Iterable[Candidate], appraiser: Appraiser) -> tuple[float, ...]:
     """A little beyond the worst that admitted candidates can cost, and a loss that nothing trained exceeds."""
-    costs = [cost(c, appraiser.texts.bytes_per_token(c.architecture.vocabulary)) for c in admitted]
+    costs = [appraiser.cost(candidate) for candidate in admitted]
     worst = [WORST_LOSS if name == LOSS else max(getattr(own, name) for own in costs) for name in spec.minimize]
-    assert all(name == LOSS or name in COST_NAMES for name in spec.minimize)
     return tuple(float(value) for value in reference_point(worst, margin=0.1))

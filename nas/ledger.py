@@ -34,7 +34,9 @@ class Ledger:
     Not thread-safe; owned by the search's driver. Returned records are to be stored before they are acted on.
     """
 
-    def __init__(self, search_id: str, search_flops: int, final_flops: int, records: Iterable[LedgerRecord] = ()) -> None:
+    def __init__(
+        self, search_id: str, search_flops: int, final_flops: int, records: Iterable[LedgerRecord] = ()
+    ) -> None:
         self._id = search_id
         self._granted = {SEARCH: search_flops, FINAL: final_flops}
         self._spent = {SEARCH: 0, FINAL: 0}

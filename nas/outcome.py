@@ -1,9 +1,11 @@
 """What became of an attempt, in the words of the records."""
 
+from collections.abc import Iterable
 from typing import Any
 
 from nas.ports import Outcome
 from nas.records import CandidateRecord, CandidateState, Origin
+from nas.spec import LOSS
 from nas.units import format_flops, format_seconds
 
 COMPLETED, STOPPED, DIVERGED, CANCELLED = "completed", "stopped", "diverged", "cancelled"
@@ -39,6 +41,11 @@ def measured(outcome: Outcome) -> dict[str, Any]:
         "artifact": outcome.artifact,
         "time_bound": outcome.time_bound,
     }
+
+
+def objectives(minimize: Iterable[str], record: CandidateRecord) -> list[float]:
+    """A completed candidate's values, in the order of the spec."""
+    return [float(record.val_bpb or 0.0) if name == LOSS else float(record.costs[name]) for name in minimize]
 
 
 def sentence(record: CandidateRecord) -> str:

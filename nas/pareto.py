@@ -43,7 +43,11 @@ def hypervolume(points: ArrayLike, reference: ArrayLike) -> float:
     10(1), 2006): O(F^(M-1)), made for fronts of tens of points.
     """
     corner = np.asarray(reference, dtype=np.float64)
-    array = _finite(points).reshape(-1, len(corner))
+    array = _finite(points)
+    if not len(array):
+        return 0.0
+    if array.shape[1] != len(corner):
+        raise ValueError(f"points must have the {len(corner)} objectives of the reference, found {array.shape[1]}")
     array = array[np.all(array < corner, axis=1)]
     return _volume(array[front_mask(array)], corner) if len(array) else 0.0
 

@@ -5,7 +5,7 @@ Everything is a function of p = FLOPs spent / FLOPs planned, never of the step n
 """
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -20,7 +20,7 @@ from nas.cost import (
     step_elements,
     step_operations,
 )
-from nas.space import Knobs, Space
+from nas.space import Knobs, Space, mlp_width
 
 # --- Schedules -------------------------------------------------------------------------------------------------------
 
@@ -96,9 +96,9 @@ class Speed:
     device: str = "cpu"
     threads: int = 1
 
-    def step_seconds(self, candidate: Candidate, accumulation: int = 1) -> float:
+    def step_seconds(self, candidate: Candidate, accumulation: int = 1, *, recompute: bool = False) -> float:
         """Seconds of one optimizer step."""
-        flops = step_flops(candidate)
+        flops = step_flops(candidate) + (recompute_flops(candidate) if recompute else 0)
         return (
             self.seconds_per_flop * flops
             + self.seconds_per_element * step_elements(candidate)
@@ -207,18 +207,12 @@ class Layout:
 def lay_out(candidate: Candidate, memory: int | None) -> Layout:
     """The largest micro-batch without recompute that fits ``memory`` bytes, else with recompute, else the leanest."""
     sizes = [size for size in range(candidate.sequences, 0, -1) if candidate.sequences % size == 0]
-    layouts = (
-        Layout(size, recompute, memory_bound(candidate, size, recompute=recompute))
-        for recompute in (False, True)
-        for size in sizes
-    )
-    last = None
-    for layout in layouts:
-        last = layout
-        if memory is None or layout.memory_bytes <= memory:
-            return layout
-    assert last is not None
-    return last
+    for recompute in (False, True):
+        for size in sizes:
+            layout = Layout(size, recompute, memory_bound(candidate, size, recompute=recompute))
+            if memory is None or layout.memory_bytes <= memory:
+                return layout
+    return layout
 
 
 @dataclass(frozen=True, slots=True)
@@ -249,17 +243,16 @@ def plan_run(
     layout = lay_out(candidate, allowance.memory)
     accumulation = candidate.sequences // layout.micro_batch
     evaluation = evaluation_plan(candidate, facts, rungs, score_test=score_test)
-    step_seconds = speed.step_seconds(candidate, accumulation) if speed else 0.0
+    step_seconds = speed.step_seconds(candidate, accumulation, recompute=layout.recompute) if speed else 0.0
     eval_seconds = evaluation * speed.seconds_per_flop * 1.5 if speed else 0.0
     by_compute = allowance.flops // cost.step_flops
     by_time = math.inf
     if step_seconds and math.isfinite(allowance.seconds):
         by_time = max(0, int((allowance.seconds - eval_seconds) / step_seconds))
     steps = int(min(by_compute, by_time))
-    train_seconds = steps * step_seconds
-    compile_ = compiles is not None and compiles.pays(train_seconds)
-    if compile_ and compiles is not None:
-        train_seconds = compiles.seconds + train_seconds / compiles.speedup
+    train_seconds, compile_ = steps * step_seconds, False
+    if compiles is not None and compiles.pays(train_seconds):
+        train_seconds, compile_ = compiles.compiled_seconds(train_seconds), True
     tokens = steps * candidate.recipe.batch_tokens
     return Plan(
         steps=steps,
@@ -296,9 +289,13 @@ class Compiles:
     seconds: float
     speedup: float
 
+    def compiled_seconds(self, train_seconds: float) -> float:
+        """Compiling and then training, for a training that takes ``train_seconds`` without."""
+        return self.seconds + train_seconds / self.speedup
+
     def pays(self, train_seconds: float) -> bool:
         """Whether compiling and then training is faster, with a margin of a fifth for what is not known."""
-        return self.seconds + train_seconds / self.speedup < 0.8 * train_seconds
+        return self.compiled_seconds(train_seconds) < 0.8 * train_seconds
 
 
 # --- Rules -----------------------------------------------------------------------------------------------------------
@@ -325,15 +322,20 @@ def dial(
     """
     depths = [int(depth) for depth in space.values("depth")]
     best: tuple[float, Knobs] | None = None
-    for knobs in space.grid("width", "vocabulary"):
-        knobs = {**knobs, "depth": min(depths, key=lambda d, w=int(knobs["width"]): abs(math.log(d * ASPECT / w)))}
+    for knobs in space.grid("depth", "width", "vocabulary"):
         candidate = space.decode(knobs)
-        if not admits(candidate):
+        own = candidate.architecture
+        if own.depth != _rule_depth(own.width, depths) or not admits(candidate):
             continue
-        excess = law_excess(*_law_inputs(candidate, flops, bytes_per_token(candidate.architecture.vocabulary)))
+        excess = law_excess(*_law_inputs(candidate, flops, bytes_per_token(own.vocabulary)))
         if best is None or excess < best[0]:
             best = (excess, knobs)
     return best[1] if best else None
+
+
+def _rule_depth(width: int, depths: Sequence[int]) -> int:
+    """The depth that comes nearest to the aspect that rules aim at."""
+    return min(depths, key=lambda depth: abs(math.log(depth * ASPECT / width)))
 
 
 def _law_inputs(candidate: Candidate, flops: int, bytes_per_token: float) -> tuple[float, float]:
@@ -346,13 +348,12 @@ def _law_inputs(candidate: Candidate, flops: int, bytes_per_token: float) -> tup
 def largest(space: Space, admits: Callable[[Candidate], bool]) -> Knobs | None:
     """Knobs of the candidate with the most forward FLOPs that ``admits`` lets pass, or ``None``."""
     names = ("depth", "width", "vocabulary", "mlp_ratio")
-    ordered = sorted(space.grid(*names), key=lambda knobs: -forward_flops(space.decode(knobs).architecture))
-    return next((knobs for knobs in ordered if admits(space.decode(knobs))), None)
+    decoded = [(space.decode(knobs), knobs) for knobs in space.grid(*names)]
+    decoded.sort(key=lambda pair: -forward_flops(pair[0].architecture))
+    return next((knobs for candidate, knobs in decoded if admits(candidate)), None)
 
 
-def scale(
-    candidate: Candidate, old_flops: int, new_flops: int, admits: Callable[[Candidate], bool]
-) -> Candidate:
+def scale(candidate: Candidate, old_flops: int, new_flops: int, admits: Callable[[Candidate], bool]) -> Candidate:
     """The candidate carried to another budget: matrix parameters grow as compute^0.45, batch as tokens^0.38.
 
     Width grows in whole heads and depth with it, ratios, vocabulary, context and multipliers of rates stay. Of the
@@ -360,36 +361,39 @@ def scale(
     """
     ratio = new_flops / old_flops
     target = _matrix_params(candidate.architecture) * ratio**EXPONENT
-    wanted = replace(candidate.recipe, batch_tokens=_scaled_batch(candidate, ratio))
-    best = candidate
-    for architecture in _shapes(candidate.architecture):
-        scaled = Candidate(architecture, wanted)
-        if _distance(scaled, target, candidate) < _distance(best, target, candidate) and admits(scaled):
-            best = scaled
-    return best
+    recipe = replace(candidate.recipe, batch_tokens=_scaled_batch(candidate, ratio))
+
+    def distance(architecture: Architecture) -> float:
+        """From the rule's size, with a little weight on keeping width / depth as it was."""
+        old = candidate.architecture
+        aspect = math.log(architecture.width / architecture.depth * old.depth / old.width)
+        return abs(math.log(_matrix_params(architecture) / target)) + 0.1 * abs(aspect)
+
+    own = distance(candidate.architecture)
+    nearer = [shape for shape in _shapes(candidate.architecture) if distance(shape) < own]
+    scaled = (Candidate(shape, recipe) for shape in sorted(nearer, key=distance))
+    return next((other for other in scaled if admits(other)), candidate)
 
 
-def _distance(candidate: Candidate, target: float, origin: Candidate) -> float:
-    """From the rule's size, with a little weight on keeping width / depth as it was."""
-    own, old = candidate.architecture, origin.architecture
-    aspect = math.log(own.width / own.depth * old.depth / old.width)
-    return abs(math.log(_matrix_params(own) / target)) + 0.1 * abs(aspect)
+def _shapes(architecture: Architecture) -> Iterator[Architecture]:
+    """The architecture at other sizes: whole groups of heads, its width per head and MLP ratio kept.
 
-
-def _shapes(architecture: Architecture) -> list[Architecture]:
+    None for an architecture with deviations, whose layers have no counterpart at another depth.
+    """
     if architecture.deviations:
-        return []
-    per_group = architecture.heads // architecture.kv_heads
-    unit = math.lcm(architecture.width, architecture.heads) // architecture.heads  # width that one head brings
-    unit = max(1, architecture.width // architecture.heads) if architecture.width % architecture.heads == 0 else unit
-    shapes = []
-    for heads in range(per_group, 8 * architecture.heads + 1, per_group):
-        width = heads * unit
-        hidden = max(8, round(architecture.mlp_width / architecture.width * width / 8) * 8)
+        return
+    heads, width = architecture.heads, architecture.width
+    step = math.lcm(heads // architecture.kv_heads, heads // math.gcd(heads, width))  # keeps both ratios whole
+    for scaled in range(step, 8 * heads + 1, step):
+        shared = replace(
+            architecture,
+            width=width * scaled // heads,
+            heads=scaled,
+            kv_heads=architecture.kv_heads * scaled // heads,
+            mlp_width=mlp_width(width * scaled // heads, architecture.mlp_width / width),
+        )
         for depth in range(max(1, architecture.depth // 2), 3 * architecture.depth + 1):
-            kv_heads = heads // per_group
-            shapes.append(replace(architecture, depth=depth, width=width, heads=heads, kv_heads=kv_heads, mlp_width=hidden))
-    return shapes
+            yield replace(shared, depth=depth)
 
 
 def _matrix_params(architecture: Architecture) -> float:
@@ -399,5 +403,5 @@ def _matrix_params(architecture: Architecture) -> float:
 def _scaled_batch(candidate: Candidate, ratio: float) -> int:
     """Batch tokens grow with (training tokens)^0.383 (Bergsma et al., arXiv 2505.13738), tokens as C^0.55."""
     context = candidate.architecture.context
-    grown = candidate.recipe.batch_tokens * ratio ** ((1 - EXPONENT) * 0.383)
+    grown = float(candidate.recipe.batch_tokens * ratio ** ((1 - EXPONENT) * 0.383))
     return max(1, round(grown / context)) * context

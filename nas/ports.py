@@ -30,14 +30,20 @@ class Suggestion:
 class Suggester(Protocol):
     """Proposes points of a space and learns from what became of them.
 
-    Ownership: one driver per search calls it, from one thread. A suggestion is answered by exactly one of
-    `tell_completed`, `tell_stopped`, `tell_infeasible` or `forget`. Deterministic: the same seed and the same
+    Ownership: one driver per search calls it, from one thread. A suggestion is answered by one of
+    `tell_completed`, `tell_stopped`, `tell_infeasible` or `forget`; a second answer changes nothing, so that a driver
+    may tell again what it is not sure to have told. Kept from the moment it has a name or is answered: one that was
+    only asked for is gone with its driver, and its key is given again. Deterministic: the same seed and the same
     sequence of calls give the same suggestions; each ask is seeded by (seed, key) alone, so that a suggester
     rebuilt from its history goes on as if it had never died.
     """
 
     def ask(self, knobs: Mapping[str, Any] | None = None) -> Suggestion:
         """The next point; with ``knobs`` that very point, recorded as if it had been proposed."""
+        ...
+
+    def asked(self) -> int:
+        """How many points were asked for. Keys count from 0, so this is the next."""
         ...
 
     def keys(self) -> Mapping[int, int]:

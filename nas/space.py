@@ -247,14 +247,15 @@ def _kv_heads(heads: int, ratio: float) -> int:
     return next(k for k in range(most, 0, -1) if heads % k == 0)
 
 
-def _mlp_width(width: int, ratio: float) -> int:
+def mlp_width(width: int, ratio: float) -> int:
+    """The MLP width of a ratio, a multiple of 8."""
     return max(MLP_MULTIPLE, round(width * ratio / MLP_MULTIPLE) * MLP_MULTIPLE)
 
 
 def _shape(value: Mapping[str, Value], width: int, heads: int, layer: int | None) -> tuple[int, int]:
     """KV heads and MLP width that all layers share, or those of one layer."""
     kv, mlp = (float(value[name]) * float(value.get(f"{name}@{layer}", 1.0)) for name in ("kv_ratio", "mlp_ratio"))
-    return _kv_heads(heads, kv), _mlp_width(width, mlp)
+    return _kv_heads(heads, kv), mlp_width(width, mlp)
 
 
 def _deviations(shared: tuple[int, int], *layers: tuple[int, int]) -> tuple[Deviation, ...]:

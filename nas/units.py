@@ -117,12 +117,12 @@ def format_bytes(size: float) -> str:
 
 def format_seconds(seconds: float) -> str:
     """``45 s``, ``7 min 30 s`` or ``2 h 5 min``."""
-    if seconds < 1:
+    if seconds < 0.9995:
         return f"{seconds * 1000:.0f} ms"
-    if seconds < 60:
+    if float(f"{seconds:.3g}") < 60:
         return f"{seconds:.3g} s"
-    if seconds < 3600:
-        minutes, rest = divmod(round(seconds), 60)
+    minutes, rest = divmod(round(seconds), 60)
+    if minutes < 60:
         return f"{minutes} min {rest} s" if rest else f"{minutes} min"
     hours, rest = divmod(round(seconds / 60), 60)
     return f"{hours} h {rest} min" if rest else f"{hours} h"

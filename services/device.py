@@ -16,10 +16,17 @@ def resolve_device(name: str) -> str:
     raise SpecError("device", "must be auto, cpu, or cuda on a machine with a GPU", name)
 
 
+def cores() -> int:
+    """CPU cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 def threads_for(device: str, parallel: int) -> int:
-    """CPU threads of each of ``parallel`` workers."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return max(1, cores // parallel) if device == "cpu" else max(1, min(4, cores // parallel))
+    """CPU threads of each of ``parallel`` workers; never more than ``OMP_NUM_THREADS``, where that is set."""
+    share = max(1, cores() // parallel)
+    most = os.environ.get("OMP_NUM_THREADS", "").partition(",")[0]
+    limits = [share, *([] if device == "cpu" else [4]), *([int(most)] if most.isdigit() and int(most) else [])]
+    return min(limits)
 
 
 def precision_for(device: str) -> str:

@@ -1,10 +1,15 @@
 """Where things are kept: the database, trained models, caches. One folder, unless said otherwise."""
 
+import fcntl
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from platformdirs import user_data_path
+
+from nas.errors import StateError, StorageError
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +31,39 @@ class Home:
     def cache(self) -> Path:
         """Tokenizers and token files; may be deleted at any time."""
         return self.root / "cache"
+
+    @contextmanager
+    def claim(self, search_id: str) -> Iterator[None]:
+        """Within the block this process alone drives the search. The claim ends with the process, however that ends.
+
+        Raises `StateError` when another process of this machine drives it.
+        """
+        path = self._claim(search_id)
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            file = path.open("w")
+        except OSError as error:
+            raise StorageError(f"{path}: must be writable, found: {error.strerror}") from error
+        with file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise StateError(f"search {search_id} runs in another process; interrupt that one first") from None
+            yield
+
+    def is_claimed(self, search_id: str) -> bool:
+        """Whether a process of this machine drives the search."""
+        try:
+            with self._claim(search_id).open() as file:
+                fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except FileNotFoundError:
+            return False
+        except BlockingIOError:
+            return True
+        return False
+
+    def _claim(self, search_id: str) -> Path:
+        return self.artifacts / search_id / ".claim"
 
 
 def home() -> Home:

@@ -6,14 +6,16 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from ruamel.yaml import YAML
 
 from nas.appraise import Appraiser
 from nas.candidate import Candidate
 from nas.cost import FLOP_CONVENTION, Cost
 from nas.data.corpora import check_long_enough, load_corpus
+from nas.data.storage import atomic_file
 from nas.data.texts import Texts
 from nas.document import read_file
-from nas.errors import InfeasibleError
+from nas.errors import InfeasibleError, SpecError
 from nas.gate import Rejected
 from nas.measure.speed import measure_speed
 from nas.plan import Allowance, Plan, dial
@@ -29,7 +31,16 @@ from services.home import home
 def read_candidate(path: Path) -> Candidate:
     """A candidate from a YAML file with ``architecture`` and ``recipe``."""
     fields = read_file(path)
-    return Candidate.from_dict({name: fields.raw(name) for name in fields.names()})
+    try:
+        return Candidate.from_dict(fields.to_dict())
+    except SpecError as error:
+        raise fields.locate(error) from None
+
+
+def write_candidate(candidate: Candidate, path: Path) -> None:
+    """A YAML file that `read_candidate` reads back."""
+    with atomic_file(path.absolute()) as file:
+        YAML().dump(candidate.to_dict(), file)
 
 
 def open_texts(corpus: str, context: int) -> Texts:
@@ -57,11 +68,11 @@ def train_one(
     torch.set_num_threads(threads)
     texts = open_texts(corpus, candidate.architecture.context)
     precision = precision_for(device)
-    speed, _ = measure_speed([candidate], device, threads, precision, grant.memory)
-    appraiser = Appraiser(texts, Limits(export="any"), speed, precision=precision)
+    appraiser = Appraiser(texts, Limits(export="any"), precision=precision)
     verdict = appraiser.admit(candidate, grant)
     if isinstance(verdict, Rejected):
         raise InfeasibleError(f"candidate {candidate.id} is rejected: {verdict}")
+    appraiser.speed, _ = measure_speed([candidate], device, threads, precision, grant.memory)
     plan = appraiser.plan(candidate, grant, final=test)
     if plan.steps < 1:
         raise InfeasibleError(f"candidate {candidate.id}: the time allows not one step")
@@ -102,7 +113,7 @@ def _run(
 
 
 def _result(candidate: Candidate, cost: Cost, plan: Plan, finish: Finish) -> dict[str, Any]:
-    scored = {}
+    scored: dict[str, float | None] = {}
     for name, score in (("val", finish.validation), ("test", finish.test)):
         if score is not None:
             scored |= {f"{name}_bpb": score.bpb, f"{name}_error": score.error}
@@ -152,13 +163,22 @@ class DialPlan:
 
 
 def dial_plan(flops: int, corpus: str, space_name: str, memory: int | None) -> DialPlan:
-    """The dial's choice for ``flops``; raises `InfeasibleError` when nothing of the space fits."""
+    """The dial's choice for ``flops``; raises `InfeasibleError` when nothing fits that rules may choose."""
     space: Space = load_space(space_name, Path.cwd())
     texts = open_texts(corpus, max(int(context) for context in space.values("context")))
     appraiser = Appraiser(texts, Limits())
     grant = Allowance(flops, memory=memory)
     knobs = dial(space, flops, texts.bytes_per_token, lambda candidate: appraiser.admits(candidate, grant))
     if knobs is None:
-        raise InfeasibleError(f"no candidate of {space.name} on the dial fits {format_flops(flops)}")
+        raise InfeasibleError(_nothing_fits(space, appraiser, grant))
     candidate = space.decode(knobs)
     return DialPlan(candidate, appraiser.cost(candidate), appraiser.plan(candidate, grant))
+
+
+def _nothing_fits(space: Space, appraiser: Appraiser, grant: Allowance) -> str:
+    shapes = (space.decode(knobs) for knobs in space.grid("depth", "width", "vocabulary"))
+    cheapest = min(shapes, key=lambda shape: appraiser.cost(shape).step_flops)
+    verdict = appraiser.admit(cheapest, grant)
+    if isinstance(verdict, Rejected):
+        return f"no candidate of {space.name} fits; the cheapest ({describe(cheapest)}) breaks {verdict}"
+    return f"no candidate of {space.name} fits that is as deep for its width as rules aim at"

@@ -12,9 +12,11 @@ from typing import Any
 import optuna
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.samplers import TPESampler
-from optuna.storages import RDBStorage
+from optuna.storages import BaseStorage, InMemoryStorage, RDBStorage
+from optuna.study import StudyDirection
 from optuna.trial import TrialState, create_trial
 
+from nas.errors import StateError
 from nas.ports import Suggestion
 from nas.space import Choice, Knob, Knobs, Range, Space, Value
 
@@ -34,10 +36,10 @@ class OptunaSuggester:
 
     def __init__(self, url: str, name: str, space: Space, objectives: Sequence[str], seed: int, startup: int) -> None:
         self._space, self._seed, self._startup = space, seed, startup
-        directions = ["minimize"] * len(objectives)
-        self._storage = RDBStorage(url, engine_kwargs=_engine_options(url))
+        directions = [StudyDirection.MINIMIZE] * len(objectives)
+        self._database = RDBStorage(url, engine_kwargs=_engine_options(url))
         self._study = optuna.create_study(
-            storage=self._storage,
+            storage=self._database,
             study_name=name,
             directions=directions,
             load_if_exists=True,
@@ -45,26 +47,34 @@ class OptunaSuggester:
         )
         if not self._study.user_attrs:
             self._study.set_user_attr("objectives", list(objectives))
-        self._memory = optuna.create_study(directions=directions, sampler=self._sampler(0))
+        self._memory = InMemoryStorage()
+        self._copy = optuna.create_study(storage=self._memory, study_name=name, directions=directions)
+        self._study_id = self._database.get_study_id_from_name(name)
+        self._copy_id = self._memory.get_study_id_from_name(name)
         history = self._study.get_trials(deepcopy=False)
-        self._memory.add_trials(history)
-        self._study_id = self._storage.get_study_id_from_name(name)
-        self._projected = {trial.number for trial in history}
-        self._asked: dict[int, optuna.Trial] = {}
+        self._copy.add_trials(history)
+        self._projected = len(history)
+
+    def close(self) -> None:
+        """Closes the connections to the database. The suggester is not to be used any more."""
+        self._database.remove_session()
+        self._database.engine.dispose()
+
+    def asked(self) -> int:
+        return len(self._copy.get_trials(deepcopy=False))
 
     def keys(self) -> dict[int, int]:
         return {
             trial.user_attrs["number"]: trial.number
-            for trial in self._memory.get_trials(deepcopy=False)
+            for trial in self._copy.get_trials(deepcopy=False)
             if "number" in trial.user_attrs
         }
 
     def ask(self, knobs: Mapping[str, Any] | None = None) -> Suggestion:
-        key = len(self._memory.get_trials(deepcopy=False))
-        self._memory.sampler = self._sampler(key)
+        self._copy.sampler = self._sampler(self.asked())
         if knobs is not None:
-            self._memory.enqueue_trial(_parameters(self._space, knobs))
-        trial = self._asked[key] = self._memory.ask()
+            self._copy.enqueue_trial(_parameters(self._space, knobs))
+        trial = self._copy.ask()
         chosen: Knobs = {}
         for knob in self._space.knobs:
             if knob.active(chosen):
@@ -72,12 +82,10 @@ class OptunaSuggester:
         return Suggestion(trial.number, chosen)
 
     def name(self, key: int, candidate_id: str, number: int, excess: Mapping[str, float]) -> None:
-        attributes = {"candidate": candidate_id, "number": number}
-        for name, value in attributes.items():
-            self._asked[key].set_user_attr(name, value)
-        for limit, value in excess.items():
-            self._asked[key].set_constraint(limit, value)
-        self._project(key, attributes, excess)
+        self._memory.set_trial_user_attr(self._row(key), "candidate", candidate_id)
+        self._memory.set_trial_user_attr(self._row(key), "number", number)
+        self._constrain(self._memory, self._row(key), excess)
+        self._project(key, TrialState.RUNNING)
 
     def tell_completed(self, key: int, values: Sequence[float]) -> None:
         self._tell(key, TrialState.COMPLETE, values)
@@ -86,38 +94,50 @@ class OptunaSuggester:
         self._tell(key, TrialState.PRUNED)
 
     def tell_infeasible(self, key: int, excess: Mapping[str, float] | None = None) -> None:
-        for limit, value in (excess or {}).items():
-            if key in self._asked:  # it is not when the suggester was rebuilt in between
-                self._asked[key].set_constraint(limit, value)
-            row = self._storage.get_trial_id_from_study_id_trial_number(self._study_id, key)
-            self._storage.set_trial_system_attr(row, f"constraints:{limit}", value)
+        if excess and not self._is_answered(key):
+            row = self._database.get_trial_id_from_study_id_trial_number(self._study_id, key)
+            self._constrain(self._database, row, excess)
+            self._constrain(self._memory, self._row(key), excess)
         self._tell(key, TrialState.PRUNED)
 
     def forget(self, key: int) -> None:
-        if key not in self._projected:
-            self._project(key, {}, {})
-        self._tell(key, TrialState.FAIL)
+        if key < self._projected:
+            self._tell(key, TrialState.FAIL)
+            return
+        self._project(key, TrialState.FAIL)
+        self._copy.tell(key, state=TrialState.FAIL)
 
     def _tell(self, key: int, state: TrialState, values: Sequence[float] | None = None) -> None:
-        self._study.tell(key, values, state=state)
-        self._memory.tell(key, values, state=state)
-        self._asked.pop(key, None)
+        if not self._is_answered(key):
+            self._study.tell(key, values, state=state)
+            self._copy.tell(key, values, state=state)
 
-    def _project(self, key: int, attributes: Mapping[str, Any], excess: Mapping[str, float]) -> None:
+    def _is_answered(self, key: int) -> bool:
+        return self._memory.get_trial(self._row(key)).state.is_finished()
+
+    def _row(self, key: int) -> int:
+        """The trial of a key in memory."""
+        return self._memory.get_trial_id_from_study_id_trial_number(self._copy_id, key)
+
+    def _constrain(self, storage: BaseStorage, row: int, excess: Mapping[str, float]) -> None:
+        for limit, value in excess.items():
+            storage.set_trial_system_attr(row, f"constraints:{limit}", float(value))
+
+    def _project(self, key: int, state: TrialState) -> None:
         """Writes the suggestion into the database's study; its number there is its key here."""
-        asked = self._memory.get_trials(deepcopy=False)[key]
+        asked = self._memory.get_trial(self._row(key))
         row = create_trial(
-            state=TrialState.RUNNING,
+            state=state,
             params=asked.params,
             distributions=asked.distributions,
-            user_attrs=dict(attributes),
-            constraints=dict(excess) or None,
+            user_attrs=asked.user_attrs,
+            constraints=asked.constraints or None,
         )
-        created = self._storage.create_new_trial(self._study_id, template_trial=row)
-        number = self._storage.get_trial_number_from_id(created)
+        created = self._database.create_new_trial(self._study_id, template_trial=row)
+        number = self._database.get_trial_number_from_id(created)
         if number != key:
-            raise RuntimeError(f"the study numbers suggestion {key} as {number}: another writer is at work on it")
-        self._projected.add(key)
+            raise StateError(f"the study numbers suggestion {key} as {number}: another writer is at work on it")
+        self._projected = key + 1
 
     def _sampler(self, key: int) -> TPESampler:
         """Seeded by (seed, key) alone, so that a rebuilt suggester goes on as if it had never died."""

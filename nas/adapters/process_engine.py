@@ -1,27 +1,32 @@
 """The engine on one machine without a cluster: a few worker processes, each training one candidate at a time.
 
-A worker is a fresh interpreter that lives as long as the engine and serves one candidate after another. It ends
-when the engine's side of its pipe is closed, so that nothing survives the engine, however that ends.
+A worker is a fresh interpreter that lives as long as the engine and serves one candidate after another. It watches
+the engine's process and ends with it, so that nothing survives the engine, however that ends.
 """
 
 import multiprocessing
 import os
 import signal
+import threading
 import time
 import traceback
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from typing import Any
 
-from nas.errors import NasError, StorageError
+import torch
+
+from nas.errors import NasError
 from nas.outcome import LOST
 from nas.ports import Assignment, Done, Driver, Outcome, Wait
 from nas.records import CurvePoint, Verdict
 from nas.train.worker import Workshop, carry_out
 
-EndOfWorker = (EOFError, ConnectionResetError, BrokenPipeError)
+LISTEN_SECONDS = 0.25  # between looks at what else there is to hand out
+END_SECONDS = 5.0  # that workers have to end before they are killed
 
 
 @dataclass
@@ -60,12 +65,12 @@ class ProcessEngine:
         """Hands out what there is and listens for a moment; true when all is done."""
         idle = [worker for worker in self._workers if worker.assignment is None]
         busy = [worker for worker in self._workers if worker.assignment is not None]
-        while idle or len(self._workers) < self._parallel:
+        while len(busy) < self._parallel:
             answer = driver.next()
-            if isinstance(answer, Done):
-                return not busy
-            if isinstance(answer, Wait):
-                if not busy:
+            if not isinstance(answer, Assignment):
+                if isinstance(answer, Done) and not busy:
+                    return True
+                if isinstance(answer, Wait) and not busy:
                     raise RuntimeError("a driver with nothing in training must hand out a run or be done")
                 break
             worker = idle.pop() if idle else self._spawn()
@@ -73,14 +78,14 @@ class ProcessEngine:
             busy.append(worker)
             self._send(worker, answer)
         self._tick()
-        for pipe in wait([worker.pipe for worker in busy], timeout=0.25):
+        for pipe in wait([worker.pipe for worker in busy], timeout=LISTEN_SECONDS):
             self._hear(driver, next(worker for worker in busy if worker.pipe is pipe))
         return False
 
     def _hear(self, driver: Driver, worker: _Worker) -> None:
         try:
             kind, content = worker.pipe.recv()
-        except EndOfWorker:
+        except (EOFError, OSError):  # nothing more, or a message broken off
             self._bury(driver, worker)
             return
         assert worker.assignment is not None
@@ -96,18 +101,16 @@ class ProcessEngine:
             raise content
 
     def _send(self, worker: _Worker, message: Any) -> None:
-        try:
+        with suppress(OSError):  # the end of a worker is heard when it is listened to
             worker.pipe.send(message)
-        except EndOfWorker:
-            pass  # its end is heard when it is listened to
 
     def _bury(self, driver: Driver, worker: _Worker) -> None:
         """A worker died: its attempt is lost."""
+        worker.pipe.close()
         worker.process.join()
         self._workers.remove(worker)
         assignment, last = worker.assignment, worker.last
-        if assignment is None:
-            return
+        assert assignment is not None
         driver.finish(
             Outcome(
                 number=assignment.number,
@@ -134,7 +137,7 @@ class ProcessEngine:
         for worker in self._workers:
             worker.pipe.close()
             worker.process.terminate()
-        limit = time.monotonic() + 5
+        limit = time.monotonic() + END_SECONDS
         for worker in self._workers:
             worker.process.join(max(0.0, limit - time.monotonic()))
             if worker.process.is_alive():
@@ -152,22 +155,28 @@ def _death(code: int | None) -> str:
 def _work(pipe: Connection, workshop: Callable[[], Workshop], threads: int) -> None:
     """The worker's loop: assignments in, points and outcomes out."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the engine's to handle
-    os.environ.setdefault("OMP_NUM_THREADS", str(threads))
-    import torch
-
+    threading.Thread(target=_end_with_engine, daemon=True).start()
     torch.set_num_threads(threads)
     try:
         shop = workshop()
         while True:
             assignment = pipe.recv()
             pipe.send(("outcome", carry_out(assignment, shop, _reporter(pipe), lambda text: pipe.send(("note", text)))))
-    except EndOfWorker:
-        return
+    except (EOFError, ConnectionError):
+        return  # the engine has closed its side
     except NasError as error:
         pipe.send(("error", error))
     except Exception as error:
         detail = "".join(traceback.format_exception(error))
-        pipe.send(("error", StorageError(f"a worker failed: {error}\n{detail}")))
+        pipe.send(("error", NasError(f"a worker failed: {error}\n{detail}")))
+
+
+def _end_with_engine() -> None:
+    """Ends this process, in training or not, when the engine's has ended: its candidates may be given out again."""
+    engine = multiprocessing.parent_process()
+    assert engine is not None
+    wait([engine.sentinel])
+    os._exit(1)
 
 
 def _reporter(pipe: Connection) -> Callable[[CurvePoint], Verdict]:

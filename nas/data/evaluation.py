@@ -1,6 +1,6 @@
 """What an evaluation scores, and the loss in bits per byte.
 
-Each byte of the text is scored once, whatever the tokenizer and the context. Documents are cut into strides of 256
+Each byte of the text is scored once, whatever the tokenizer and the context. Documents are cut into strides of 512
 bytes; a token belongs to the stride in which its first byte lies. A window scores the tokens of one stride, after as
 much of the text before them as the context holds. So all candidates are asked about the same pieces of text, and a
 longer context helps only by what it lets a model see.
@@ -18,9 +18,9 @@ from nas.data.shards import TokenShard
 from nas.data.tokenizer import SEPARATOR, Tokenizer
 from nas.errors import CorpusError
 
-STRIDE_BYTES = 256
+STRIDE_BYTES = 512
 RUNG_BYTES = 32 * 1024
-BLOCK_STRIDES = 16
+BLOCK_STRIDES = 8
 
 Integers = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
@@ -125,7 +125,7 @@ def bits_per_byte(nats: float, text_bytes: int) -> float:
 
 
 def standard_error(window_nats: Floats, window_bytes: Integers, block: Integers) -> float:
-    """Standard error of bits per byte, from the scatter between pieces of 16 consecutive strides (4 KiB of text).
+    """Standard error of bits per byte, from the scatter between pieces of 8 consecutive strides (4 KiB of text).
 
     The loss is a ratio of totals, R = sum(y) / sum(x), with y bits and x bytes of G independent pieces. Linearised
     (Taylor; Cochran, Sampling Techniques, 3rd ed. 1977, sections 2.11 and 6.3; Woodruff 1971):

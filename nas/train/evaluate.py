@@ -11,8 +11,6 @@ from nas.data.evaluation import EvaluationSet, bits_per_byte, standard_error
 from nas.train.loss import token_losses
 from nas.train.model import Transformer
 
-TOKENS_AT_ONCE = {"cpu": 4096, "cuda": 2**17}
-
 
 @dataclass(frozen=True, slots=True)
 class Score:
@@ -24,11 +22,12 @@ class Score:
 
 
 @torch.no_grad()
-def score(model: Transformer, evaluation: EvaluationSet, precision: str = "float32") -> Score:
-    """Scores every window; the head is applied to scored tokens only. Leaves the model in training mode."""
+def score(model: Transformer, evaluation: EvaluationSet, at_once: int, precision: str = "float32") -> Score:
+    """Scores every window; the head is applied to scored tokens only. Leaves the model in training mode.
+
+    ``at_once`` windows go through the model together: a micro-batch of them needs less memory than training on it.
+    """
     device = next(model.parameters()).device
-    context = evaluation.inputs.shape[1]
-    at_once = max(1, TOKENS_AT_ONCE.get(device.type, 4096) // context)
     window_nats = np.zeros(len(evaluation.inputs))
     model.eval()
     for first in range(0, len(evaluation.inputs), at_once):

@@ -73,7 +73,7 @@ def attend(q_BHTE: Tensor, k_BKTE: Tensor, v_BKTE: Tensor, window: int) -> Tenso
     if grouped:
         repeats = H // k_BKTE.shape[1]
         k_BKTE, v_BKTE = k_BKTE.repeat_interleave(repeats, 1), v_BKTE.repeat_interleave(repeats, 1)
-    if not window or T <= window:
+    if not window or window >= T:
         return F.scaled_dot_product_attention(q_BHTE, k_BKTE, v_BKTE, is_causal=True)
     if T % window:  # whole blocks; what is added stands behind and is not seen
         rest = (0, 0, 0, -T % window)
@@ -156,7 +156,7 @@ class Transformer(nn.Module):
         self.register_buffer("sin_TE", sin, persistent=False)
 
     @property
-    def head_weight(self) -> nn.Parameter:
+    def head_weight(self) -> Tensor:
         """(V, D), the embedding itself when tied."""
         return self.embedding.weight if self.head is None else self.head.weight
 
@@ -187,25 +187,19 @@ class Transformer(nn.Module):
         """Weights as a pure function of (architecture, seed), drawn on the CPU: the same on every device.
 
         Matrices are normal with standard deviation 1 / sqrt(fan in), projections into the residual stream are zero
-        (so that each block starts as the identity), embedding and head as in `_embedding_deviation`.
+        (so that each block starts as the identity), and so is a head of its own. An embedding of its own has
+        deviation 1, a shared one 1 / sqrt(D), so that the first logits are of order 1.
         """
         generator = torch.Generator().manual_seed(seed)
         for name, parameter in self.named_parameters():
             if parameter.ndim == 1:
                 parameter.fill_(1.0)
-            elif name.endswith(("out.weight", "down.weight")):
+            elif name.endswith(("out.weight", "down.weight", "head.weight")):
                 parameter.zero_()
             else:
-                deviation = _embedding_deviation(self) if name == "embedding.weight" else parameter.shape[1] ** -0.5
-                if name == "head.weight":
-                    deviation = 0.0
-                noise = torch.randn(parameter.shape, generator=generator)
-                parameter.copy_(noise * deviation)
-
-
-def _embedding_deviation(model: Transformer) -> float:
-    """1 for an embedding of its own; 1 / sqrt(D) when the head shares it, so that first logits are of order 1."""
-    return 1.0 if model.head is not None else model.architecture.width**-0.5
+                untied = name == "embedding.weight" and self.head is not None
+                deviation = 1.0 if untied else parameter.shape[1] ** -0.5
+                parameter.copy_(torch.randn(parameter.shape, generator=generator) * deviation)
 
 
 def rotary_table(context: int, head_size: int) -> tuple[Tensor, Tensor]:

@@ -6,6 +6,7 @@ Rates and decay are set from outside before each step (`nas.plan`), because they
 from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
+from itertools import accumulate, pairwise
 from typing import Any
 
 import torch
@@ -13,7 +14,7 @@ from torch import Tensor, nn
 
 from nas.cost import NEWTON_SCHULZ_STEPS
 from nas.plan import Rates
-from nas.train.model import Attention, Transformer
+from nas.train.model import MLP, Attention, Transformer
 
 # Coefficients of the quintic iteration of Jordan et al., "Muon" (2024): steep at zero, singular values end in
 # about [0.7, 1.2], which is as good as exact orthogonality for an update.
@@ -27,7 +28,7 @@ MUON_MOMENTUM = 0.95
 class Matrix:
     """Rows ``first`` to ``last`` of a parameter: one matrix of the model (query, key and value share a parameter)."""
 
-    parameter: nn.Parameter
+    parameter: Tensor
     first: int
     last: int
 
@@ -44,16 +45,21 @@ def matrices(model: Transformer) -> list[Matrix]:
     parts = []
     for module in model.blocks.modules():
         if isinstance(module, Attention):
-            edges = [0]
-            for size in module.sizes:
-                edges.append(edges[-1] + size)
-            parts += [Matrix(module.qkv.weight, a, b) for a, b in zip(edges, edges[1:], strict=False)]
-            parts.append(Matrix(module.out.weight, 0, module.out.weight.shape[0]))
-        elif hasattr(module, "gate_up"):
-            rows = module.gate_up.weight.shape[0]
-            parts += [Matrix(module.gate_up.weight, 0, rows // 2), Matrix(module.gate_up.weight, rows // 2, rows)]
-            parts.append(Matrix(module.down.weight, 0, module.down.weight.shape[0]))
+            parts += _stacked(module.qkv, module.sizes) + _stacked(module.out, (module.out.out_features,))
+        elif isinstance(module, MLP):
+            hidden = module.down.in_features
+            parts += _stacked(module.gate_up, (hidden, hidden)) + _stacked(module.down, (module.down.out_features,))
     return parts
+
+
+def _stacked(linear: nn.Linear, rows: Iterable[int]) -> list[Matrix]:
+    """The matrices of the given rows that stand one above the other in a layer's weight."""
+    return [Matrix(linear.weight, first, last) for first, last in pairwise(accumulate(rows, initial=0))]
+
+
+def _parameters(parts: Iterable[Matrix]) -> list[Tensor]:
+    """The parameters that hold the matrices, each once."""
+    return list({id(part.parameter): part.parameter for part in parts}.values())
 
 
 class Muon(torch.optim.Optimizer):
@@ -64,11 +70,10 @@ class Muon(torch.optim.Optimizer):
     """
 
     def __init__(self, parts: Iterable[Matrix]) -> None:
-        self._parts = list(parts)
-        unique = {id(part.parameter): part.parameter for part in self._parts}
-        super().__init__(list(unique.values()), {"lr": 0.0, "weight_decay": 0.0})
+        parts = list(parts)
+        super().__init__(_parameters(parts), {"lr": 0.0, "weight_decay": 0.0})
         by_shape: dict[tuple[int, int], list[Matrix]] = defaultdict(list)
-        for part in self._parts:
+        for part in parts:
             by_shape[part.shape].append(part)
         self._batches = list(by_shape.values())
 
@@ -76,12 +81,12 @@ class Muon(torch.optim.Optimizer):
     def step(self, closure: Any = None) -> None:  # type: ignore[override]
         group = self.param_groups[0]
         rate, decay = group["lr"], group["weight_decay"]
-        for parameter in group["params"]:
+        parameters = group["params"]
+        for parameter in parameters:
             if "momentum" not in self.state[parameter]:
                 self.state[parameter]["momentum"] = torch.zeros_like(parameter)
-        parameters = [p for p in group["params"] if p.grad is not None]
-        momenta = [self.state[p]["momentum"] for p in parameters]
-        gradients = [p.grad for p in parameters]
+        momenta = [self.state[parameter]["momentum"] for parameter in parameters]
+        gradients = [parameter.grad for parameter in parameters]
         torch._foreach_lerp_(momenta, gradients, 1 - MUON_MOMENTUM)
         torch._foreach_lerp_(gradients, momenta, MUON_MOMENTUM)  # Nesterov
         if decay:
@@ -114,21 +119,16 @@ class Optimizers:
     """The optimizers of one model behind one face."""
 
     def __init__(self, model: Transformer, kind: str) -> None:
-        parts = matrices(model) if kind == "muon" else []
-        by_muon = {id(part.parameter) for part in parts}
-        rest = [p for p in model.parameters() if id(p) not in by_muon]
-        hidden = [p for p in rest if p.ndim == 2 and p is not model.head_weight and p is not model.embedding.weight]
-        hidden_ids = {id(p) for p in hidden}
-        head = [model.head.weight] if model.head is not None else []
-        groups = [
-            {"params": [model.embedding.weight], "role": "embedding"},
-            {"params": head, "role": "head"},
-            {"params": hidden, "role": "matrix"},
-            {"params": [p for p in rest if p.ndim == 1 and id(p) not in hidden_ids], "role": "vector"},
-        ]
-        fused = next(model.parameters()).device.type in ("cpu", "cuda")
+        parts = matrices(model)
+        roles: dict[str, list[Tensor]] = {
+            "embedding": [model.embedding.weight],
+            "head": [model.head.weight] if model.head is not None else [],
+            "matrix": _parameters(parts) if kind == "adamw" else [],
+            "vector": [parameter for parameter in model.parameters() if parameter.ndim == 1],
+        }
+        fused = next(model.parameters()).device.type in ("cpu", "cuda")  # the meta device has no fused step
         adam = torch.optim.AdamW(
-            [group for group in groups if group["params"]],
+            [{"params": parameters, "role": role} for role, parameters in roles.items() if parameters],
             lr=0.0,
             betas=ADAM_BETAS,
             eps=ADAM_EPSILON,
@@ -136,18 +136,13 @@ class Optimizers:
             fused=fused,
         )
         self._all: dict[str, torch.optim.Optimizer] = {"adam": adam}
-        if parts:
+        if kind == "muon":
             self._all["muon"] = Muon(parts)
 
     def step(self, rates: Rates) -> None:
         """One update with the rates of this step; gradients are freed."""
         for group in self._all["adam"].param_groups:
-            group["lr"] = {
-                "embedding": rates.embedding,
-                "head": rates.head,
-                "matrix": rates.matrix,
-                "vector": rates.vector,
-            }[group["role"]]
+            group["lr"] = getattr(rates, group["role"])
             group["weight_decay"] = rates.decay if group["role"] == "matrix" else 0.0
         if "muon" in self._all:
             self._all["muon"].param_groups[0].update(lr=rates.matrix, weight_decay=rates.decay)

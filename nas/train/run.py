@@ -24,9 +24,12 @@ from nas.train.checkpoint import load_checkpoint, save_checkpoint
 from nas.train.evaluate import Score, autocast, score
 from nas.train.model import Transformer
 from nas.train.optimizer import Optimizers
+from nas.train.pace import Pace
 
 REPORTS = 32  # training-loss reports of a run, evenly over p
-REPLAN_TOLERANCE = 0.02  # of the remaining steps; smaller shortfalls are left to the next report
+REPLAN_TOLERANCE = 0.02  # of the remaining steps; smaller differences are left to the next report
+REPLAN_TOLD = 0.1  # of the remaining steps; smaller changes are made without a message
+REPLAN_SECONDS = 2.0  # between looks at the clock
 
 
 @dataclass(frozen=True)
@@ -106,19 +109,30 @@ def train(request: Request, texts: Texts, clock: Callable[[], float] = time.mono
     """
     run = _Run(request, texts, clock)
     yield from run.messages()
+    kind = "completed"
     while run.state.step < run.state.steps:
-        loss = run.step()
-        if not math.isfinite(loss):
-            yield run.finish("diverged")
-            return
+        if not math.isfinite(run.step()):
+            kind = "diverged"
+            break
         if run.due():
-            yield run.report()
-    yield run.finish("completed")
+            report = run.report()
+            if not math.isfinite(report.val_bpb or 0.0):
+                kind = "diverged"
+                break
+            yield report  # before it is saved: a report that nobody got is made again
+            if report.rung is not None or run.save_is_due():
+                run.save()
+    finish = run.finish(kind)
+    try:
+        yield finish
+    finally:
+        run.forget()
 
 
 class _Run:
     def __init__(self, request: Request, texts: Texts, clock: Callable[[], float]) -> None:
         self.request, self.texts, self.clock = request, texts, clock
+        self.deadline = math.inf if request.deadline_seconds is None else clock() + request.deadline_seconds
         self.candidate, self.plan = request.candidate, request.plan
         architecture = self.candidate.architecture
         self.device = torch.device(request.device)
@@ -130,23 +144,24 @@ class _Run:
         self.optimizers = Optimizers(self.model, self.candidate.recipe.optimizer)
         self.state = _State(steps=self.plan.steps)
         self.notes: list[str] = []
-        self.forward: Callable[..., torch.Tensor] = self.model
         self.restore()
+        self.forward: Callable[..., torch.Tensor] = self.model
         if self.plan.compile:
             self.forward = torch.compile(self.model, dynamic=False)
         self.started = self.saved = clock()
         self.before = self.state.seconds
         self.first_step = self.state.step
+        self.pace, self.replanned = Pace(), self.started
 
     def messages(self) -> Iterator[Report]:
-        for note in self.notes:
-            yield self._report(message=note)
+        while self.notes:
+            yield self._report(message=self.notes.pop(0))
 
     # --- one step ---
 
     def step(self) -> float:
         """One optimizer step; returns the mean loss in nats per token."""
-        state, plan = self.state, self.plan
+        state, plan, began = self.state, self.plan, self.clock()
         total = torch.zeros((), device=self.device)
         for micro in range(plan.accumulation):
             first = state.step * self.candidate.sequences + micro * plan.micro_batch
@@ -160,18 +175,23 @@ class _Run:
         state.step += 1
         mean = float(total) / plan.accumulation
         state.loss_sum, state.loss_steps = state.loss_sum + mean, state.loss_steps + 1
+        if state.step > self.first_step + 1:  # the first of an attempt compiles and warms up
+            self.pace.stepped(self.clock() - began)
+            if self.clock() - self.replanned > REPLAN_SECONDS:
+                self.replan()
         return mean
 
     def _loss(self, inputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
         with autocast(self.device, self.plan.precision):
             try:
-                return self.forward(inputs, targets)
+                loss: torch.Tensor = self.forward(inputs, targets)
             except Exception as error:
                 if self.forward is self.model or not _is_compiler(error):
                     raise
                 self.forward = self.model
                 self.notes.append(f"not compiled, training goes on without: {_first_line(error)}")
-                return self.forward(inputs, targets)
+                loss = self.model(inputs, targets)
+        return loss
 
     # --- reports ---
 
@@ -184,13 +204,13 @@ class _Run:
         state = self.state
         before = (state.step - 1) / state.steps
         crossed = math.floor(before * REPORTS) != math.floor(self.progress * REPORTS)
-        return crossed or self._rung() is not None or self._save_is_due()
+        return crossed or self._rung() is not None or self.save_is_due()
 
     def _rung(self) -> float | None:
         passed = [rung for rung in self.request.rungs if rung <= self.progress and rung not in self.state.reached]
         return passed[-1] if passed and self.state.step < self.state.steps else None
 
-    def _save_is_due(self) -> bool:
+    def save_is_due(self) -> bool:
         return self.request.checkpoint is not None and self.clock() - self.saved >= self.request.checkpoint_seconds
 
     def report(self) -> Report:
@@ -201,13 +221,11 @@ class _Run:
             state.reached = [own for own in self.request.rungs if own <= rung]
         train_bpb = self._bpb(state.loss_sum / state.loss_steps) if state.loss_steps else None
         state.loss_sum, state.loss_steps = 0.0, 0
-        note = self._replan()
-        if self.notes:
-            note = "; ".join(filter(None, [*self.notes, note]))
-            self.notes.clear()
-        if rung is not None or self._save_is_due():
-            self.save()
-        return self._report(train_bpb=train_bpb, val_bpb=validation.bpb if validation else None, rung=rung, message=note)
+        self.replan()
+        message = "; ".join(self.notes)
+        self.notes.clear()
+        val_bpb = validation.bpb if validation else None
+        return self._report(train_bpb=train_bpb, val_bpb=val_bpb, rung=rung, message=message)
 
     def _report(self, **own: Any) -> Report:
         state = self.state
@@ -231,31 +249,27 @@ class _Run:
     def _score(self, split: str, *, rung: bool = False) -> Score:
         architecture = self.candidate.architecture
         evaluation = self.texts.evaluation(split, architecture.vocabulary, architecture.context, rung=rung)
-        result = score(self.model, evaluation, self.plan.precision)
+        began = self.clock()
+        result = score(self.model, evaluation, self.plan.micro_batch, self.plan.precision)
+        self.pace.scored(result.flops, self.clock() - began)
         self.state.eval_flops += result.flops
         return result
 
-    def _replan(self) -> str:
-        """Shortens the run when at its present speed it would not end by the deadline; says so."""
-        state, deadline = self.state, self.request.deadline_seconds
-        done = state.step - self.first_step
-        elapsed = self.clock() - self.started
-        if deadline is None or done < 3:
-            return ""
-        step_seconds = elapsed / done
-        left = deadline - elapsed - step_seconds * self._scoring_steps()
-        possible = max(0, int(left / step_seconds))
-        remaining = state.steps - state.step
-        if possible >= remaining * (1 - REPLAN_TOLERANCE):
-            return ""
-        state.steps = state.step + max(1, possible)
-        state.time_bound = True
-        return f"slower than predicted: shortened from {self.plan.steps} to {state.steps} steps to end in time"
-
-    def _scoring_steps(self) -> float:
-        """The final evaluation, in training steps (a forward pass does a FLOP about as fast as a step)."""
-        rest = max(0, self.plan.eval_flops - self.state.eval_flops)
-        return rest / self.plan.step_flops
+    def replan(self) -> None:
+        """Fits the steps to the deadline at the present pace, never beyond the plan; notes it when that changes much."""
+        state = self.state
+        self.replanned = self.clock()
+        if self.deadline == math.inf or not self.pace.known:
+            return
+        scoring = max(0, self.plan.eval_flops - state.eval_flops)
+        possible = self.pace.possible_steps(self.deadline - self.clock(), self.plan.step_flops, scoring)
+        steps = min(self.plan.steps, state.step + possible)  # none is left: the run ends with this step
+        change = abs(steps - state.steps) / max(1, state.steps - state.step)
+        if change <= REPLAN_TOLERANCE:
+            return
+        if change > REPLAN_TOLD:
+            self.notes.append(f"replanned from {state.steps} to {steps} steps to end in time")
+        state.steps, state.time_bound = steps, steps < self.plan.steps
 
     # --- the end ---
 
@@ -270,8 +284,6 @@ class _Run:
         if kind == "completed" and request.artifact is not None:
             tokenizer = self.texts.tokenizer(self.candidate.architecture.vocabulary)
             save_artifact(request.artifact, self.model, tokenizer, self.candidate)
-        if request.checkpoint is not None:
-            request.checkpoint.unlink(missing_ok=True)
         train_flops = state.step * self.plan.step_flops
         return Finish(
             kind=kind,
@@ -288,6 +300,11 @@ class _Run:
 
     # --- checkpoints ---
 
+    @property
+    def _identity(self) -> dict[str, Any]:
+        """What a checkpoint must have in common with the run that goes on from it."""
+        return {"candidate": self.candidate.id, "seed": self.request.seed, "steps": self.plan.steps}
+
     def save(self) -> None:
         if self.request.checkpoint is None:
             return
@@ -296,9 +313,7 @@ class _Run:
         save_checkpoint(
             self.request.checkpoint,
             {
-                "candidate": self.candidate.id,
-                "seed": self.request.seed,
-                "step_flops": self.plan.step_flops,
+                "run": self._identity,
                 "threads": torch.get_num_threads(),
                 "state": state,
                 "model": self.model.state_dict(),
@@ -306,6 +321,11 @@ class _Run:
             },
         )
         self.saved = self.clock()
+
+    def forget(self) -> None:
+        """Removes the checkpoint of a run that has ended."""
+        if self.request.checkpoint is not None:
+            self.request.checkpoint.unlink(missing_ok=True)
 
     def restore(self) -> None:
         """Goes on from the checkpoint, if there is a sound one of this very run."""
@@ -319,7 +339,7 @@ class _Run:
             return
         if saved is None:
             return
-        if (saved["candidate"], saved["seed"]) != (self.candidate.id, self.request.seed):
+        if saved["run"] != self._identity:
             self.notes.append(f"{path.name} belongs to another run and is not used")
             return
         if self.device.type == "cpu" and saved["threads"] != torch.get_num_threads():

@@ -40,6 +40,7 @@ def carry_out(
     not an error.
     """
     folder = workshop.folder(assignment)
+    checkpoint = folder / "checkpoint.pt"
     threads = workshop.all_threads if assignment.final else workshop.threads
     if threads:
         torch.set_num_threads(threads)
@@ -49,7 +50,7 @@ def carry_out(
         seed=assignment.seed,
         device=workshop.device,
         deadline_seconds=assignment.deadline_seconds,
-        checkpoint=folder / "checkpoint.pt",
+        checkpoint=checkpoint,
         artifact=folder,
         score_test=assignment.final,
     )
@@ -64,15 +65,19 @@ def carry_out(
             if event.train_bpb is None and event.val_bpb is None:
                 continue
             if report(_point(assignment, event)) is Verdict.STOP:
-                (folder / "checkpoint.pt").unlink(missing_ok=True)
+                checkpoint.unlink(missing_ok=True)
                 return _ended(assignment, STOPPED, event)
-    except (MemoryError, torch.OutOfMemoryError) as error:
-        return _ended(assignment, OUT_OF_MEMORY, last, str(error))
-    except RuntimeError as error:
-        if "can't allocate memory" not in str(error):
+    except (MemoryError, RuntimeError) as error:
+        if not _is_out_of_memory(error):
             raise
-        return _ended(assignment, OUT_OF_MEMORY, last, str(error).splitlines()[0])
+        checkpoint.unlink(missing_ok=True)
+        return _ended(assignment, OUT_OF_MEMORY, last, (str(error).splitlines() or ["out of memory"])[0])
     raise AssertionError("a run ends with a Finish")
+
+
+def _is_out_of_memory(error: Exception) -> bool:
+    """Python, numpy and CUDA have errors for it, the CPU allocator of torch has only words."""
+    return isinstance(error, (MemoryError, torch.OutOfMemoryError)) or "can't allocate memory" in str(error)
 
 
 def _point(assignment: Assignment, report: Report) -> CurvePoint:

@@ -1,10 +1,11 @@
 """From what a user types to records: the home, the store, a search by name or prefix, a candidate by ID/N."""
 
-from collections.abc import Iterator
+import difflib
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from nas.errors import NotFoundError, SpecError
+from nas.errors import NotFoundError, SpecError, StateError
 from nas.ports import Store
 from nas.records import CandidateRecord, SearchRecord
 from services.home import Home, home
@@ -27,18 +28,24 @@ def opened() -> Iterator[tuple[Home, Store]]:
 
 
 def find_search(store: Store, text: str) -> SearchRecord:
-    """The search of that id, of that unique prefix, or the latest of that name."""
+    """The search of that id, the latest of that name, or the one whose id begins so."""
     searches = store.searches()
-    exact = [own for own in searches if own.id == text]
-    named = [own for own in searches if own.name == text]
-    prefixed = [own for own in searches if own.id.startswith(text)]
-    if exact or named:
-        return (exact or named)[-1]
+    exact = [own for own in searches if own.id == text] or [own for own in searches if own.name == text]
+    if exact:
+        return exact[-1]
+    prefixed = [own for own in searches if text and own.id.startswith(text)]
     if len(prefixed) == 1:
         return prefixed[0]
     if prefixed:
         raise NotFoundError(f"{text!r} is the beginning of several searches: {', '.join(own.id for own in prefixed)}")
-    raise NotFoundError(f"no search {text!r}; `nas ls` shows what there is")
+    raise NotFoundError(f"no search {text!r}; {_hint(text, [own.id for own in searches])}")
+
+
+def _hint(text: str, ids: Sequence[str]) -> str:
+    if not ids:
+        return "there are none yet, begin one with: nas run search.yaml"
+    near = difflib.get_close_matches(text.partition("/")[0], ids, n=1)
+    return f"did you mean {near[0]}?" if near else "`nas ls` shows what there is"
 
 
 def find_candidate(store: Store, text: str) -> tuple[SearchRecord, CandidateRecord]:
@@ -49,10 +56,26 @@ def find_candidate(store: Store, text: str) -> tuple[SearchRecord, CandidateReco
         if search.result is None:
             raise NotFoundError(f"search {search.id} has no result yet; name a candidate, e.g. {search.id}/0")
         return search, store.candidate(search.id, int(search.result["number"]))
-    if not number.isdigit():
+    if not number.isdecimal():
         raise SpecError("candidate", "must be ID/N with a number N", text)
     search = find_search(store, name)
-    return search, store.candidate(search.id, int(number))
+    try:
+        return search, store.candidate(search.id, int(number))
+    except NotFoundError:
+        raise NotFoundError(
+            f"no candidate {number} in search {search.id}; `nas candidates {search.id}` lists them"
+        ) from None
+
+
+def find_trained(store: Store, text: str) -> tuple[SearchRecord, CandidateRecord]:
+    """As `find_candidate`; raises `StateError` for a candidate without weights."""
+    search, record = find_candidate(store, text)
+    if not record.artifact:
+        raise StateError(
+            f"candidate {search.id}/{record.number} is {record.state}, only completed ones have weights; "
+            f"`nas front {search.id}` shows the best of them"
+        )
+    return search, record
 
 
 def look(store: Store, text: str) -> "SearchView":

@@ -1,7 +1,9 @@
 """Entry point: the commands by name, and errors as exit codes. Heavy packages are imported by the commands that need
 them, so that help is there at once."""
 
+import os
 import sys
+from collections.abc import Callable
 
 import typer
 
@@ -11,16 +13,30 @@ from services.cli import models, runs, searches
 app = typer.Typer(
     name="nas",
     help="Find the best language model you can afford, and prove that it fits.",
+    epilog="Begin with: nas fit 'texts/*.txt' --time 10min",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"]},
 )
-for command in (runs.run, runs.fit, runs.resume, runs.train, runs.plan, runs.validate, runs.spaces):
-    app.command()(command)
-for command in (searches.ls, searches.status, searches.candidates, searches.front, searches.report):
-    app.command()(command)
-for command in (models.generate, models.export):
+COMMANDS: tuple[Callable[..., None], ...] = (
+    runs.run,
+    runs.fit,
+    runs.resume,
+    searches.ls,
+    searches.status,
+    searches.candidates,
+    searches.front,
+    runs.train,
+    runs.plan,
+    models.generate,
+    models.export,
+    searches.report,
+    runs.spaces,
+    runs.validate,
+)
+for command in COMMANDS:
     app.command()(command)
 
 
@@ -34,17 +50,24 @@ def options(version: bool = typer.Option(False, "--version", help="Print the ver
 
 
 def main() -> None:
-    """Runs a command; a `NasError` becomes one line on stderr and its exit code."""
+    """Runs a command; a `NasError` becomes one line on stderr and its exit code, Ctrl-C becomes 130."""
+    # OpenMP's threads spin while they wait; on a machine that others use too that stalls a run tenfold.
+    os.environ.setdefault("GOMP_SPINCOUNT", "1000")
     try:
         app()
     except NasError as error:
         print(f"nas: {error}", file=sys.stderr)
         sys.exit(error.exit_code)
-    except KeyboardInterrupt:
-        sys.exit(130)
+    finally:
+        _flush()
+
+
+def _flush() -> None:
+    """A reader that has gone (``nas ls | head``) is no error, also when only the last lines are left to write."""
+    try:
+        sys.stdout.flush()
     except BrokenPipeError:
-        sys.stderr.close()
-        sys.exit(0)
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 if __name__ == "__main__":

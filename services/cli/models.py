@@ -5,8 +5,7 @@ from typing import Annotated
 
 import typer
 
-from nas.errors import SpecError, StateError
-from services.cli.access import find_candidate, opened
+from services.cli.access import find_trained, opened
 from services.cli.output import say
 
 CandidateId = Annotated[str, typer.Argument(metavar="ID/N", help="A candidate; ID alone means the search's result.")]
@@ -14,23 +13,20 @@ CandidateId = Annotated[str, typer.Argument(metavar="ID/N", help="A candidate; I
 
 def generate(
     candidate: CandidateId,
-    prompt: Annotated[str, typer.Argument(help="The text to go on from.")] = "",
-    tokens: Annotated[int, typer.Option(help="Tokens to write.")] = 200,
-    temperature: Annotated[float, typer.Option(help="0 takes the likeliest token.")] = 0.8,
-    seed: Annotated[int, typer.Option(help="Of the sampling.")] = 0,
+    prompt: Annotated[str, typer.Argument(metavar="PROMPT", help="The text to go on from.")] = "",
+    tokens: Annotated[int, typer.Option(min=1, help="Tokens to write, at most.")] = 200,
+    temperature: Annotated[float, typer.Option(min=0, help="0 takes the likeliest token.")] = 0.8,
+    seed: Annotated[int, typer.Option(min=0, help="Of the sampling.")] = 0,
 ) -> None:
-    """Text from a trained candidate."""
-    if tokens < 1:
-        raise SpecError("tokens", "must be at least 1", tokens)
-    if temperature < 0:
-        raise SpecError("temperature", "must be at least 0", temperature)
+    """Write text with a trained candidate.
+
+    Example: nas generate austen/12 "It is a truth" --tokens 60
+    """
     from nas.train.artifact import generate as sample
     from nas.train.artifact import load_artifact
 
     with opened() as (home, store):
-        search, record = find_candidate(store, candidate)
-    if not record.artifact:
-        raise StateError(f"candidate {search.id}/{record.number} is {record.state}: only completed ones keep weights")
+        _, record = find_trained(store, candidate)
     model, tokenizer, _ = load_artifact(home.artifacts / record.artifact)
     print(sample(model, tokenizer, prompt, tokens=tokens, temperature=temperature, seed=seed))
 
@@ -40,15 +36,18 @@ def export(
     out: Annotated[Path, typer.Option("--out", help="The folder to write.")] = Path("model"),
     force: Annotated[bool, typer.Option("--force", help="Replace an earlier export.")] = False,
 ) -> None:
-    """Write a folder that transformers loads without `nas`; logits are compared at every export."""
+    """Export a trained candidate for transformers.
+
+    The folder loads without this program; where transformers is installed, its logits are compared first.
+
+    Example: nas export austen/12 --out model
+    """
     from nas.export.card import model_card
     from nas.export.huggingface import export_candidate
     from nas.train.artifact import load_artifact
 
     with opened() as (home, store):
-        search, record = find_candidate(store, candidate)
-    if not record.artifact:
-        raise StateError(f"candidate {search.id}/{record.number} is {record.state}: only completed ones can be exported")
+        search, record = find_trained(store, candidate)
     model, tokenizer, _ = load_artifact(home.artifacts / record.artifact)
     card = model_card(
         record,

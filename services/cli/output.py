@@ -3,7 +3,7 @@
 import json
 import math
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from enum import StrEnum
 from typing import Annotated, Any
 
@@ -26,9 +26,20 @@ def emit_json(content: Mapping[str, Any]) -> None:
     print(json.dumps(_finite({"schema_version": SCHEMA_VERSION, **content}), indent=2))
 
 
+def emit_lines(lines: Iterable[str]) -> None:
+    """Lines on stdout, none for none."""
+    for line in lines:
+        print(line)
+
+
 def say(line: str) -> None:
     """A line for people."""
     print(line, file=sys.stderr, flush=True)
+
+
+def tell(topic: str, line: str) -> None:
+    """A line for people about a topic, aligned with others of its kind."""
+    say(f"{topic:<11}{line}")
 
 
 def _finite(value: Any) -> Any:

@@ -1,23 +1,26 @@
-"""Progress of a search in the foreground: a bar on a terminal, one line per event otherwise."""
+"""Progress of a search in the foreground: a live line on a terminal, one line per event otherwise."""
 
 import sys
 import time
+from collections import Counter
+from collections.abc import Sequence
 from types import TracebackType
 from typing import Any, Self
 
 from nas.ports import Store
-from nas.records import CandidateState, EventRecord
-from nas.units import format_flops, format_seconds
+from nas.records import CandidateRecord, CandidateState, EventRecord
+from nas.units import format_flops
 
 REFRESH_SECONDS = 1.0
 
 
 class Progress:
-    """A context; `event` is called with each event of the search."""
+    """A context; `watch` is called with the events that are new, if any, now and then."""
 
     def __init__(self, store: Store, search_id: str) -> None:
         self._store, self._id = store, search_id
-        self._started, self._last = time.monotonic(), 0.0
+        self._started, self._last = time.monotonic(), -REFRESH_SECONDS
+        self._summary = "begins"
         self._live: Any = None
 
     def __enter__(self) -> Self:
@@ -25,7 +28,8 @@ class Progress:
             from rich.console import Console
             from rich.live import Live
 
-            self._live = Live(console=Console(stderr=True), refresh_per_second=2, transient=True)
+            console = Console(stderr=True)
+            self._live = Live(console=console, get_renderable=self._line, refresh_per_second=2, transient=True)
             self._live.start()
         return self
 
@@ -35,22 +39,42 @@ class Progress:
         if self._live is not None:
             self._live.stop()
 
-    def event(self, event: EventRecord) -> None:
-        line = f"{format_seconds(time.monotonic() - self._started):>12}  {event.message}"
+    def watch(self, events: Sequence[EventRecord]) -> None:
+        for event in events:
+            if event.kind != "completed" or event.number is not None:  # the search's own sentence ends the output
+                self._print(f"{self._clock()}  {event.message}")
+        if self._live is not None and time.monotonic() - self._last >= REFRESH_SECONDS:
+            self._last = time.monotonic()
+            self._summary = summary(self._store, self._id)
+
+    def _print(self, line: str) -> None:
         if self._live is None:
             print(line, file=sys.stderr, flush=True)
-            return
-        self._live.console.print(line, markup=False, highlight=False)
-        if time.monotonic() - self._last > REFRESH_SECONDS:
-            self._last = time.monotonic()
-            self._live.update(self._summary())
+        else:
+            self._live.console.print(line, markup=False, highlight=False, soft_wrap=True)
 
-    def _summary(self) -> str:
-        records = self._store.candidates(self._id)
-        training = [own for own in records if own.state is CandidateState.TRAINING]
-        spent = sum(own.train_flops_spent + own.eval_flops for own in records)
-        best = min((own.val_bpb for own in records if own.val_bpb is not None), default=None)
-        parts = [f"{len(records)} candidates", f"{len(training)} in training", f"{format_flops(spent)} settled"]
-        if best is not None:
-            parts.append(f"best {best:.3f} bits per byte")
-        return " · ".join(parts)
+    def _clock(self) -> str:
+        minutes, seconds = divmod(int(time.monotonic() - self._started), 60)
+        hours, minutes = divmod(minutes, 60)
+        return f"{f'{hours}:{minutes:02}:{seconds:02}' if hours else f'{minutes}:{seconds:02}':>8}"
+
+    def _line(self) -> Any:
+        from rich.text import Text
+
+        return Text(f"{self._clock()}  {self._summary}", no_wrap=True, overflow="ellipsis")
+
+
+def summary(store: Store, search_id: str) -> str:
+    """A search in a line: what became of its candidates, what is in training and how far, what is spent, the best."""
+    records = store.candidates(search_id)
+    counts = Counter(own.state for own in records)
+    training = [own for own in records if own.state is CandidateState.TRAINING]
+    parts = [f"{count} {state}" for state, count in counts.items() if state is not CandidateState.TRAINING]
+    parts += [f"{own.number} at {_progress(store, own):.0%}" for own in training]
+    parts.append(f"{format_flops(sum(own.train_flops_spent + own.eval_flops for own in records))} spent")
+    best = min((own.val_bpb for own in records if own.val_bpb is not None), default=None)
+    return " · ".join([*parts, *([] if best is None else [f"best {best:.3f} bits per byte"])])
+
+
+def _progress(store: Store, record: CandidateRecord) -> float:
+    return max((point.progress for point in store.points(record.search_id, record.number)), default=0.0)

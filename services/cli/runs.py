@@ -2,22 +2,27 @@
 
 import math
 import sys
-from collections.abc import Mapping
+import time as clock
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from nas.errors import CancelledError, InfeasibleError, SpecError
+from nas.document import read_file
+from nas.errors import CancelledError, CorpusError, InfeasibleError, NotFoundError, SpecError, StateError
+from nas.records import SearchState
 from services.cli.access import find_search, opened
-from services.cli.output import Format, Output, emit_json, say
+from services.cli.output import Format, Output, emit_json, emit_lines, say, tell
 from services.cli.progress import Progress
 
 if TYPE_CHECKING:
     from nas.forecast import Forecast
+    from nas.plan import Allowance
     from nas.ports import Store
     from nas.records import SearchRecord
-    from nas.spec import SearchSpec
+    from services.ground import Ground
     from services.home import Home
 
 SpecFile = Annotated[Path, typer.Argument(metavar="SPEC", help="A search in YAML.")]
@@ -27,154 +32,202 @@ SpaceName = Annotated[str, typer.Option("--space", help="A space by name or path
 
 
 def run(spec: SpecFile, yes: Yes = False, output: Output = Format.TABLE) -> None:
-    """Search in the foreground, then make the final run."""
-    from nas.spec import load_spec
+    """Search under a budget, then make the final run.
 
-    _search(load_spec(spec), spec.absolute().parent, yes, output)
+    Example: nas run search.yaml
+    """
+    from nas.spec import load_spec
+    from services.foreground import begin
+
+    read = load_spec(spec)
+    with opened() as (home, store):
+        with _begins(), _located(spec):
+            record, ground = begin(home, store, read, spec.absolute().parent, tell, lambda found: _agree(found, yes))
+        with home.claim(record.id):
+            _drive(home, store, record, ground, output)
 
 
 def fit(
-    corpus: Annotated[str, typer.Argument(help='Text files, e.g. "books/*.txt".')],
-    time: Annotated[str, typer.Option("--time", help="For everything, e.g. 30min or 2h.")],
+    texts: Annotated[list[str], typer.Argument(metavar="TEXTS...", help="Text files, or globs in quotes.")],
+    time: Annotated[str, typer.Option("--time", metavar="TIME", help="For everything, e.g. 30min or 2h.")],
     space: SpaceName = "",
-    parallel: Annotated[int, typer.Option(help="Candidates at a time; 0: as fits the machine.")] = 0,
-    seed: Annotated[int, typer.Option(help="Of the whole search.")] = 0,
+    parallel: Annotated[int, typer.Option(min=0, help="Candidates at a time; 0: as fits the machine.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Of the whole search.")] = 0,
     yes: Yes = False,
     output: Output = Format.TABLE,
 ) -> None:
-    """Search without a spec: the best model for these texts in this time, on this machine."""
+    """Find the best model for texts in a given time; no spec needed.
+
+    Example: nas fit 'books/*.txt' --time 30min
+    """
     from nas.units import parse_seconds
+    from services.foreground import begin
     from services.quick import quick_spec
 
-    spec = quick_spec(corpus, parse_seconds(time, "time"), space, parallel, seed)
-    _search(spec, Path.cwd(), yes, output)
+    seconds = parse_seconds(time, "--time")
+    corpus = texts[0] if len(texts) == 1 else {"train": texts}
+    with opened() as (home, store):
+        with _begins():
+            spec = quick_spec(corpus, seconds, space, parallel, seed, home, tell)
+            record, ground = begin(home, store, spec, Path.cwd(), tell, lambda found: _agree(found, yes))
+        with home.claim(record.id):
+            _drive(home, store, record, ground, output)
 
 
 def resume(
     search: Annotated[str, typer.Argument(metavar="ID", help="A search that was interrupted.")],
-    yes: Yes = False,
     output: Output = Format.TABLE,
 ) -> None:
-    """Go on with a search that was interrupted; candidates in training go on from their checkpoints."""
-    from nas.errors import StateError
-    from nas.records import SearchState
+    """Go on with a search that was interrupted.
 
+    Candidates in training go on from their last checkpoints.
+
+    Example: nas resume austen
+    """
     with opened() as (home, store):
         record = find_search(store, search)
         if record.state in (SearchState.COMPLETED, SearchState.CANCELLED):
             raise StateError(f"search {record.id} is {record.state}; there is nothing to resume")
-        _foreground(home, store, record, yes, output)
+        with home.claim(record.id):
+            from nas.spec import parse_spec
+            from services.ground import survey_again
+
+            ground = survey_again(parse_spec(record.spec), record.setting, home, tell)
+            _drive(home, store, record, ground, output)
 
 
-def _search(spec: "SearchSpec", base: Path, yes: bool, output: Format) -> None:
-    from services.foreground import new_search
+@contextmanager
+def _begins() -> Iterator[None]:
+    """The time before there is a search to go on with."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        say("interrupted before the search began; nothing is kept")
+        raise
 
-    with opened() as (home, store):
-        _foreground(home, store, new_search(store, spec, base), yes, output)
+
+@contextmanager
+def _located(spec: Path) -> Iterator[None]:
+    """Complaints about what a spec refers to get the file and the line that refers to it."""
+    places = {CorpusError: "corpus", NotFoundError: "space", InfeasibleError: "budget"}
+    try:
+        yield
+    except SpecError as error:
+        raise read_file(spec).locate(error) from error
+    except tuple(places) as error:
+        line = read_file(spec).line(places[type(error)])
+        raise type(error)(f"{spec}:{line}: {error}") from error
 
 
-def _foreground(home: "Home", store: "Store", record: "SearchRecord", yes: bool, output: Format) -> None:
+def _drive(home: "Home", store: "Store", record: "SearchRecord", ground: "Ground", output: Format) -> None:
+    """Runs a search that is claimed, and prints how it ended."""
     from services.foreground import Foreground
 
-    say(f"search {record.id}")
-    progress = Progress(store, record.id)
+    tell("search", record.id)
     try:
-        with progress:
-            done = Foreground(home, store, record, say, lambda found: _agree(found, yes), progress.event).run()
-    except KeyboardInterrupt:
-        say(f"interrupted; what was done is kept. Go on with: nas resume {record.id}")
+        with Progress(store, record.id) as progress:
+            done = Foreground(home, store, record, ground, progress.watch).run()
+    except (Exception, KeyboardInterrupt) as error:
+        happened = "interrupted" if isinstance(error, KeyboardInterrupt) else "failed"
+        say(f"{happened}; what was done is kept. Go on with: nas resume {record.id}")
         raise
     if output is Format.JSON:
         emit_json({"id": done.id, "state": str(done.state), "result": done.result})
     elif output is Format.ID:
         print(done.id)
     else:
-        _print_result(store, done)
+        _print_front(store, done.id)
     if done.result is None:
         raise InfeasibleError(done.reason)
+    (print if output is Format.TABLE else say)(done.result["sentence"])
 
 
-def _print_result(store: "Store", record: "SearchRecord") -> None:
+def _print_front(store: "Store", search_id: str) -> None:
     from dashboards.text import front_plot, front_table
     from dashboards.view import view
 
-    seen = view(store, record.id)
+    seen = view(store, search_id)
     print(f"\n{front_table(seen)}\n\n{front_plot(seen)}\n")
-    if record.result is not None:
-        print(record.result["sentence"])
 
 
 def _agree(found: "Forecast", yes: bool) -> None:
     """Prints what will happen before anything is spent; many epochs need consent."""
     from nas.forecast import EPOCHS_CONSENT, EPOCHS_WARNING
-    from nas.units import format_seconds
 
-    ending = f", expected to take {format_seconds(found.seconds)}" if math.isfinite(found.seconds) else ""
-    say(f"binding limit: {found.binding}; pays for {found.full_trainings:.1f} full trainings{ending}")
-    say(f"the gate admits {found.admitted_share:.0%} of the space")
-    say(f"dial (rules, no search): {_knobs(found.dial)}; {found.epochs:.2g} epochs, final run {found.final_epochs:.2g}")
-    say(f"largest that fits: {_knobs(found.largest)}")
+    tell("space", f"{found.admitted_share:.0%} of it passes the gate")
+    tell("dial", f"{_knobs(found.dial)} (by scaling rules, without search)")
+    tell("largest", f"{_knobs(found.largest)} (that fits the limits)")
+    tell("epochs", f"{found.epochs:.2g} over the corpus for a candidate, {found.final_epochs:.2g} for the final run")
+    tell("budget", f"{found.binding} binds: it pays for {found.full_trainings:.1f} full trainings{_ending(found)}")
     most = max(found.epochs, found.final_epochs)
     if most > EPOCHS_WARNING:
-        say(f"warning: {most:.1f} epochs over the corpus; beyond {EPOCHS_WARNING:g} repeated text is worth less")
+        tell("warning", f"{most:.2g} epochs over the corpus; beyond {EPOCHS_WARNING:g}, repeated text teaches less")
     if most > EPOCHS_CONSENT and not yes:
+        rule = f"must not repeat the corpus more than {EPOCHS_CONSENT:g} times without --yes"
         if not sys.stdin.isatty():
-            raise SpecError("budget", f"must not repeat the corpus more than {EPOCHS_CONSENT:g} times without --yes", most)
-        if not typer.confirm(f"{most:.0f} epochs over the corpus: go on?", err=True):
+            raise SpecError("budget", rule, f"{most:.2g} epochs")
+        print(f"{most:.2g} epochs over the corpus: go on? [y/N] ", end="", file=sys.stderr, flush=True)
+        if sys.stdin.readline().strip().lower() not in ("y", "yes"):
             raise CancelledError("not started")
+
+
+def _ending(found: "Forecast") -> str:
+    from nas.units import format_seconds
+
+    if not math.isfinite(found.seconds):
+        return ""
+    ends = clock.localtime(clock.time() + found.seconds)
+    return f" and ends in about {format_seconds(found.seconds)}, {clock.strftime('%a %H:%M', ends)}"
 
 
 def _knobs(knobs: Mapping[str, Any] | None) -> str:
     if knobs is None:
         return "none fits"
     names = ("depth", "width", "vocabulary", "context", "mlp_ratio")
-    return ", ".join(f"{name} {knobs[name]:g}" for name in names if name in knobs)
+    return ", ".join(f"{name} {knobs[name]}" for name in names if name in knobs)
 
 
 def train(
     candidate: Annotated[Path, typer.Argument(metavar="CANDIDATE", help="A candidate in YAML.")],
-    compute: Annotated[str, typer.Option("--compute", help="Training FLOPs, e.g. 5TFLOP.")],
+    compute: Annotated[str, typer.Option("--compute", metavar="FLOPS", help="For training, e.g. 5TFLOP.")],
     corpus: Corpus = "austen",
-    time: Annotated[str, typer.Option("--time", help="At most so long, e.g. 10min.")] = "",
-    memory: Annotated[str, typer.Option("--memory", help="Peak memory, e.g. 1GiB.")] = "",
+    time: Annotated[str, typer.Option("--time", metavar="TIME", help="At most so long, e.g. 10min.")] = "",
+    memory: Annotated[str, typer.Option("--memory", metavar="BYTES", help="Peak memory, e.g. 1GiB.")] = "",
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
-    seed: Annotated[int, typer.Option(help="Of weights and batches.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Of weights and batches.")] = 0,
     test: Annotated[bool, typer.Option("--test", help="Also score the test split.")] = False,
     out: Annotated[Path | None, typer.Option("--out", help="Folder for weights, tokenizer and checkpoint.")] = None,
 ) -> None:
-    """Train one candidate, no search: gate, train, and the result as JSON on stdout."""
-    from nas.plan import Allowance
-    from nas.units import parse_bytes, parse_flops, parse_seconds
+    """Train one candidate, without a search.
+
+    The candidate passes the gate first. The result is JSON on stdout.
+
+    Example: nas train candidate.yaml --compute 1TFLOP --out trained
+    """
     from services.single import read_candidate, train_one
 
-    grant = Allowance(
-        flops=parse_flops(compute, "compute"),
-        seconds=parse_seconds(time, "time") if time else math.inf,
-        memory=parse_bytes(memory, "memory") if memory else None,
-    )
+    grant = _grant(compute, time, memory)
     emit_json(train_one(read_candidate(candidate), grant, corpus, device, seed, test=test, out=out, tell=say))
 
 
 def plan(
-    compute: Annotated[str, typer.Option("--compute", help="Training FLOPs, e.g. 1PFLOP.")],
+    compute: Annotated[str, typer.Option("--compute", metavar="FLOPS", help="For training, e.g. 1PFLOP.")],
     corpus: Corpus = "austen",
     space: SpaceName = "llama-tiny",
-    memory: Annotated[str, typer.Option("--memory", help="Peak memory, e.g. 1GiB.")] = "",
+    memory: Annotated[str, typer.Option("--memory", metavar="BYTES", help="Peak memory, e.g. 1GiB.")] = "",
     out: Annotated[Path | None, typer.Option("--out", help="Write the candidate, for `nas train`.")] = None,
     output: Output = Format.TABLE,
 ) -> None:
-    """The dial: what scaling rules choose for a budget with no search, and what it costs."""
-    from nas.units import parse_bytes, parse_flops
-    from services.single import dial_plan
+    """Say what scaling rules choose for a budget, and its cost.
 
-    found = dial_plan(
-        parse_flops(compute, "compute"), corpus, space, parse_bytes(memory, "memory") if memory else None
-    )
+    Example: nas plan --compute 1TFLOP --out candidate.yaml
+    """
+    from services.single import dial_plan, write_candidate
+
+    grant = _grant(compute, "", memory)
+    found = dial_plan(grant.flops, corpus, space, grant.memory)
     if out is not None:
-        from ruamel.yaml import YAML
-
-        with out.open("w") as file:
-            YAML().dump(found.candidate.to_dict(), file)
+        write_candidate(found.candidate, out)
         say(f"wrote {out}")
     if output is Format.JSON:
         emit_json({"id": found.candidate.id, **found.to_dict()})
@@ -184,27 +237,48 @@ def plan(
         print(found.text())
 
 
-def validate(spec: SpecFile) -> None:
-    """Check a spec without running it; complaints name the field, the rule, the value and the line."""
-    from nas.space import load_space
-    from nas.spec import load_spec
+def _grant(compute: str, time: str, memory: str) -> "Allowance":
+    from nas.plan import Allowance
+    from nas.units import parse_bytes, parse_flops, parse_seconds
 
-    read = load_spec(spec)
-    space = load_space(read.space, spec.absolute().parent)
-    print(f"{spec}: {read.name}, {len(space.knobs)} knobs of {space.name}, {', '.join(read.minimize)}")
+    return Allowance(
+        flops=parse_flops(compute, "--compute"),
+        seconds=parse_seconds(time, "--time") if time else math.inf,
+        memory=parse_bytes(memory, "--memory") if memory else None,
+    )
 
 
 def spaces(output: Output = Format.TABLE) -> None:
-    """List the search spaces that come with the package."""
+    """List the search spaces that come with the package.
+
+    Example: nas spaces
+    """
     from nas.space import load_space, space_names
 
     known = [load_space(name) for name in space_names()]
     if output is Format.JSON:
         emit_json({"spaces": [{"name": own.name, "about": own.about, **own.to_dict()} for own in known]})
     elif output is Format.ID:
-        print("\n".join(own.name for own in known))
+        emit_lines(own.name for own in known)
     else:
-        for own in known:
-            print(f"{own.name:<14} {own.about}")
+        emit_lines(f"{own.name:<14} {own.about}" for own in known)
 
 
+def validate(spec: SpecFile) -> None:
+    """Check a spec without running it.
+
+    A complaint names the file, the line, the field, the rule and the value.
+
+    Example: nas validate search.yaml
+    """
+    from nas.space import load_space
+    from nas.spec import load_spec
+
+    read = load_spec(spec)
+    with _located(spec):
+        space = load_space(read.space, spec.absolute().parent)
+    print(f"{spec} is valid: search {read.name}, {len(space.knobs)} knobs of space {space.name}, corpus {_named(read)}")
+
+
+def _named(spec: Any) -> str:
+    return spec.corpus if isinstance(spec.corpus, str) else "by fields"

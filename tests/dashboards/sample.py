@@ -81,7 +81,13 @@ PLOTS = (
 
 def fill(store: Store, plots: tuple[Plot, ...] = PLOTS, *, minimize: tuple[str, ...] = MINIMIZE, **search: Any) -> str:
     """Writes the sample into ``store``; ``search`` replaces fields of its search record. Returns the search's id."""
-    store.add_search(replace(search_record(minimize), **search))
+    with store.transaction():
+        _write(store, plots, replace(search_record(minimize), **search))
+    return ID
+
+
+def _write(store: Store, plots: tuple[Plot, ...], search: SearchRecord) -> None:
+    store.add_search(search)
     book = Ledger(ID, TOTAL_FLOPS - int(TOTAL_FLOPS * 0.3), int(TOTAL_FLOPS * 0.3))
     lines = [book.charge(SEARCH, 90_000_000_000, 4.2, START, "measuring the device's speed")]
     at = START + 5
@@ -101,7 +107,6 @@ def fill(store: Store, plots: tuple[Plot, ...] = PLOTS, *, minimize: tuple[str, 
     store.add_event(ID, "started", "Search started on cpu.", at=START)
     lost = "Candidate 19: worker lost, attempts used up."
     store.add_event(ID, "lost", lost, at=START + 200, number=19, level="error")
-    return ID
 
 
 def search_record(minimize: tuple[str, ...] = MINIMIZE) -> SearchRecord:
@@ -207,14 +212,14 @@ _REASONS = {
 
 
 def curve(record: CandidateRecord, plot: Plot) -> list[CurvePoint]:
-    """Its training loss at 48 steps and its validation loss at each rung that it reached."""
+    """Its training loss at 24 steps and its validation loss at each rung that it reached."""
     if record.state is S.REJECTED:
         return []
     reached = record.train_flops_spent / record.train_flops_planned
     noise = random.Random(record.number)
     points = []
-    for step in range(1, 49):
-        progress = step / 48
+    for step in range(1, 25):
+        progress = step / 24
         if progress > reached + 1e-9:
             break
         loss = _loss(record, plot, progress)

@@ -94,23 +94,23 @@ def test_strides_hold_the_tokens_that_begin_in_them(tokenizers: dict[int, Tokeni
 
 def test_rung_is_spread_over_the_text(tokenizers: dict[int, Tokenizer], austen: Corpus, tmp_path: Path) -> None:
     shard = open_shard(austen, "validation", tokenizers[256], tmp_path)
-    rung = evaluation_set(shard, tokenizers[256], 512, limit_bytes=RUNG_BYTES)
+    rung = evaluation_set(shard, tokenizers[256], 1024, limit_bytes=RUNG_BYTES)
     assert rung.text_bytes == RUNG_BYTES
-    assert len(rung.block) == 128
+    assert len(rung.block) == 64
     gaps = np.diff(rung.block)
     assert gaps.min() >= 14 and gaps.max() <= 15
-    assert len(evaluation_set(shard, tokenizers[256], 512, limit_bytes=10**9).block) == 1824
+    assert len(evaluation_set(shard, tokenizers[256], 1024, limit_bytes=10**9).block) == 912
 
 
 def test_context_before_the_scored_text(tokenizers: dict[int, Tokenizer]) -> None:
-    text = "".join(chr(ord("a") + number % 26) for number in range(600))
+    text = "".join(chr(ord("a") + number % 26) for number in range(1200))
     shard = shard_of([text], tokenizers[256])
-    found = evaluation_set(shard, tokenizers[256], 400)
-    assert found.scored.sum(axis=1).tolist() == [256, 256, 88]
+    found = evaluation_set(shard, tokenizers[256], 700)
+    assert found.scored.sum(axis=1).tolist() == [512, 512, 176]
     assert found.inputs[0, 0] == SEPARATOR
-    assert bytes(found.targets[0, :256].tolist()).decode() == text[:256]
-    assert bytes(found.inputs[1].tolist()).decode() == text[111:511]
-    assert bytes(found.targets[2, -88:].tolist()).decode() == text[512:]
+    assert bytes(found.targets[0, :512].tolist()).decode() == text[:512]
+    assert bytes(found.inputs[1].tolist()).decode() == text[323:1023]
+    assert bytes(found.targets[2, -176:].tolist()).decode() == text[1024:]
 
 
 def test_bits_per_byte() -> None:
@@ -122,22 +122,22 @@ def test_bits_per_byte() -> None:
 def test_standard_error_by_hand() -> None:
     # Two pieces of 10 and 30 bytes at 2 and 4 bits a byte: R = 140 / 40 = 3.5, residuals -15 and 15.
     bits, sizes = np.array([8.0, 12.0, 120.0]), np.array([4, 6, 30])
-    found = standard_error(bits * math.log(2), sizes, np.array([0, 15, 16]))
+    found = standard_error(bits * math.log(2), sizes, np.array([0, 7, 8]))
     assert found == pytest.approx(math.sqrt(2 * (15**2 + 15**2)) / 40)
 
 
 def test_standard_error_of_one_piece_is_unknown() -> None:
-    assert standard_error(np.ones(3), np.ones(3, np.int64), np.array([0, 5, 15])) == math.inf
+    assert standard_error(np.ones(3), np.ones(3, np.int64), np.array([0, 5, 7])) == math.inf
 
 
 def test_standard_error_matches_simulation() -> None:
     """Pieces of different sizes, windows alike within a piece: R scatters as much as is claimed."""
     random = np.random.default_rng(0)
-    block = np.arange(16 * 40)
+    block = np.arange(8 * 40)
     ratios, errors = [], []
     for _ in range(300):
         sizes = random.integers(100, 256, len(block))
-        level = np.repeat(random.normal(2.0, 0.3, 40), 16)
+        level = np.repeat(random.normal(2.0, 0.3, 40), 8)
         bits = sizes * (level + random.normal(0, 0.5, len(block)))
         ratios.append(bits.sum() / sizes.sum())
         errors.append(standard_error(bits * math.log(2), sizes, block))

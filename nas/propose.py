@@ -1,0 +1,156 @@
+"""What a search tries next: points of its space that are not yet known, each with the gate's verdict.
+
+First the seeds, then what the suggester proposes, and where that has brought nothing new for long, points drawn at
+random. All of it follows from the seed and the records: a proposer that is built again goes on as if it had never died.
+"""
+
+import random
+from collections import deque
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from nas.appraise import Appraiser
+from nas.candidate import Candidate
+from nas.gate import Admitted, Rejected
+from nas.outcome import objectives
+from nas.plan import Allowance
+from nas.ports import Suggester, Suggestion
+from nas.records import CandidateRecord, CandidateState, Origin
+from nas.space import Knobs, Space
+
+UNIFORM_SEEDS = 8
+UNIFORM_TRIED = 256  # points of the even sequence, of which the first that are admitted are seeds
+RANDOM_AFTER = 16  # suggestions in a row that were known or refused, after which a point is drawn at random
+DRAWS = 4096  # of which none was new and admitted: the space counts as exhausted
+OUT_OF_MEMORY_EXCESS = 0.05  # by how much a run that ran out of memory is said to have needed more than there was
+
+
+@dataclass(frozen=True, slots=True)
+class Proposal:
+    """A point of the space on its way to becoming a candidate."""
+
+    suggestion: Suggestion
+    candidate: Candidate
+    origin: Origin
+    verdict: Admitted | Rejected
+
+
+class Proposer:
+    """A search's dialogue with its suggester.
+
+    Every proposal is answered by `accept` (it became a candidate) or `drop`, every candidate that ends by `learn`.
+    What a driver that died had recorded and not yet told, in ``known``, is told first.
+    """
+
+    def __init__(
+        self,
+        space: Space,
+        suggester: Suggester,
+        appraiser: Appraiser,
+        grant: Allowance,
+        *,
+        minimize: Sequence[str],
+        seed: int,
+        setting: Mapping[str, Any],
+        known: Sequence[CandidateRecord],
+    ) -> None:
+        """``setting`` is the search's, whose forecast names the baselines."""
+        self._space, self._suggester, self._appraiser, self._grant = space, suggester, appraiser, grant
+        self._minimize, self._seed = minimize, seed
+        self._known = {own.id for own in known}
+        self._keys = dict(suggester.keys())
+        for own in known:
+            self._reconcile(own)
+        self._last_trained = max((self._keys[own.number] for own in known if _from_space(own) and own.plan), default=-1)
+        planned = seeds(space, appraiser, grant, setting)
+        self._seeds = deque(own for own in planned if space.decode(own[1]).id not in self._known)
+
+    def propose(self) -> Proposal | None:
+        """A point that is not yet known, perhaps a rejected one; ``None`` when the space seems exhausted."""
+        while (asked := self._ask()) is not None:
+            origin, suggestion = asked
+            candidate = self._space.decode(suggestion.knobs)
+            if candidate.id not in self._known:
+                self._known.add(candidate.id)
+                return Proposal(suggestion, candidate, origin, self._appraiser.admit(candidate, self._grant))
+            self._suggester.forget(suggestion.key)
+        return None
+
+    def accept(self, proposal: Proposal, number: int) -> None:
+        """The proposal has become the candidate of that number."""
+        key = self._keys[number] = proposal.suggestion.key
+        self._suggester.name(key, proposal.candidate.id, number, proposal.verdict.excess)
+        if isinstance(proposal.verdict, Admitted):
+            self._last_trained = key
+
+    def drop(self, proposal: Proposal) -> None:
+        """Nothing comes of the proposal."""
+        self._suggester.forget(proposal.suggestion.key)
+
+    def learn(self, record: CandidateRecord) -> None:
+        """Tells the suggester what became of a candidate; nothing of one that goes on, nor of a final run."""
+        if not _from_space(record) or not record.state.terminal:
+            return
+        key = self._keys[record.number]
+        if record.state is CandidateState.COMPLETED:
+            self._suggester.tell_completed(key, objectives(self._minimize, record))
+        elif record.state in (CandidateState.STOPPED, CandidateState.DIVERGED):
+            self._suggester.tell_stopped(key)
+        elif record.state is CandidateState.REJECTED:
+            in_training = {"memory_measured": OUT_OF_MEMORY_EXCESS} if record.plan else None
+            self._suggester.tell_infeasible(key, in_training)
+        else:
+            self._suggester.forget(key)
+
+    def _reconcile(self, record: CandidateRecord) -> None:
+        """Tells the suggester what it has missed of a candidate."""
+        if _from_space(record) and record.number not in self._keys:
+            key = self._keys[record.number] = self._suggester.ask(record.knobs).key
+            excess = self._appraiser.admit(Candidate.from_dict(record.candidate), self._grant).excess
+            self._suggester.name(key, record.id, record.number, excess)
+        self.learn(record)
+
+    def _ask(self) -> tuple[Origin, Suggestion] | None:
+        if self._seeds:
+            origin, knobs = self._seeds.popleft()
+            return origin, self._suggester.ask(knobs)
+        fruitless = self._suggester.asked() - 1 - self._last_trained
+        if fruitless < RANDOM_AFTER:
+            return Origin.PROPOSED, self._suggester.ask()
+        drawn = self._draw()
+        return (Origin.PROPOSED, self._suggester.ask(drawn)) if drawn is not None else None
+
+    def _draw(self) -> Knobs | None:
+        """A point at random that is new and admitted; drawn by (seed, key), as a suggestion is."""
+        rng = random.Random(f"{self._seed}/{self._suggester.asked()}")
+        for knobs in (self._space.sample(rng) for _ in range(DRAWS)):
+            candidate = self._space.decode(knobs)
+            if candidate.id not in self._known and self._appraiser.admits(candidate, self._grant):
+                return knobs
+        return None
+
+
+def seeds(
+    space: Space, appraiser: Appraiser, grant: Allowance, setting: Mapping[str, Any]
+) -> Iterable[tuple[Origin, Knobs]]:
+    """What a search begins with, each candidate once: the dial and the largest of the setting's forecast, and points
+    spread evenly over what the gate admits."""
+    forecast = setting.get("forecast", {})
+    planned: dict[str, tuple[Origin, Knobs]] = {}
+    for origin in (Origin.DIAL, Origin.LARGEST):
+        if knobs := forecast.get(origin):
+            planned.setdefault(space.decode(knobs).id, (origin, knobs))
+    most = len(planned) + UNIFORM_SEEDS
+    for knobs in map(space.uniform, range(UNIFORM_TRIED)):
+        candidate = space.decode(knobs)
+        if candidate.id not in planned and appraiser.admits(candidate, grant):
+            planned[candidate.id] = (Origin.UNIFORM, knobs)
+        if len(planned) == most:
+            break
+    return planned.values()
+
+
+def _from_space(record: CandidateRecord) -> bool:
+    """Whether the suggester knows of the candidate."""
+    return record.origin is not Origin.FINAL

@@ -1,0 +1,178 @@
+"""What a search stands on, and what can be said of it before anything is spent: texts, space, device, forecast."""
+
+import platform
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from importlib import metadata
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from nas.appraise import Appraiser
+from nas.candidate import Candidate
+from nas.cost import FLOP_CONVENTION
+from nas.data.corpora import SPLITS, Corpus, check_long_enough, load_corpus, overlap
+from nas.data.texts import Texts
+from nas.errors import CorpusError, InfeasibleError
+from nas.forecast import Forecast, allowance
+from nas.measure.speed import COMPILES, measure_speed, time_steps
+from nas.plan import Speed
+from nas.propose import seeds
+from nas.search import prepare
+from nas.space import Space, load_space
+from nas.spec import SearchSpec
+from nas.units import format_bytes, format_flops, format_seconds
+from services.device import precision_for, resolve_device, threads_for
+from services.home import Home
+
+Tell = Callable[[str, str], None]
+"""Gets a topic and a line about it, for people."""
+
+MEASURED = 5
+"""Candidates that the device is measured with."""
+
+
+@dataclass(frozen=True)
+class Ground:
+    """``threads`` are those of a worker among others, ``all_threads`` those of a run alone on the machine."""
+
+    spec: SearchSpec
+    space: Space
+    texts: Texts
+    device: str
+    threads: int
+    all_threads: int
+
+    @property
+    def precision(self) -> str:
+        return precision_for(self.device)
+
+    def appraiser(self, speed: Speed | None = None, alone: float = 1.0) -> Appraiser:
+        kind = "cuda" if self.device.startswith("cuda") else "cpu"
+        compiles = COMPILES[kind] if self.spec.method.parallel == 1 or kind == "cuda" else None
+        return Appraiser(self.texts, self.spec.limits, speed, compiles, self.precision, alone=alone)
+
+
+@dataclass(frozen=True)
+class Prospect:
+    """What a search will do, and the facts that are fixed before its first candidate."""
+
+    forecast: Forecast
+    setting: Mapping[str, Any]
+
+
+def survey(spec: SearchSpec, base: Path, home: Home, tell: Tell) -> Ground:
+    """Loads corpus and space and makes the tokenizers; every complaint about the input comes from here or `foresee`."""
+    space = load_space(spec.space, base)
+    device = resolve_device(spec.device)
+    corpus = load_corpus(spec.corpus, base=base, cache=home.cache)
+    check_long_enough(corpus, max(int(context) for context in space.values("context")))
+    texts = Texts(corpus, home.cache)
+    vocabularies = sorted(int(size) for size in space.values("vocabulary"))
+    tell("corpus", f"{corpus.name}: {_sizes(corpus)}")
+    tell("tokenizers", f"{', '.join(map(str, vocabularies))} types")
+    for vocabulary in vocabularies:
+        texts.bytes_per_token(vocabulary)
+    return Ground(spec, space, texts, device, threads_for(device, spec.method.parallel), threads_for(device, 1))
+
+
+def survey_again(spec: SearchSpec, setting: Mapping[str, Any], home: Home, tell: Tell) -> Ground:
+    """The ground of a search that has begun; raises `CorpusError` when its text has changed since."""
+    ground = survey(spec, Path(setting["base"]), home, tell)
+    found, begun = ground.texts.corpus.fingerprint, setting["corpus"]["fingerprint"]
+    if found != begun:
+        raise CorpusError(
+            f"corpus {ground.texts.corpus.name}: must be the text that the search began with "
+            f"(sha256 {begun[:12]}), found {found[:12]}; restore it, or begin another search"
+        )
+    return ground
+
+
+def _sizes(corpus: Corpus) -> str:
+    return ", ".join(f"{format_bytes(corpus.split_bytes(name))} {name}" for name in SPLITS)
+
+
+def foresee(ground: Ground, tell: Tell) -> Prospect:
+    """Measures the device on a few candidates and looks ahead.
+
+    Raises `InfeasibleError` when no candidate fits, or when the search could not pay for the measurement.
+    """
+    shapes = _typical(ground, prepare(ground.spec, ground.space, ground.appraiser()))
+    began = time.monotonic()
+    torch.set_num_threads(ground.threads)
+    memory = ground.spec.budget.candidate.memory
+    speed, flops = measure_speed(shapes, ground.device, ground.threads, ground.precision, memory)
+    alone, more = _alone(shapes[0], ground)
+    flops, seconds = flops + more, time.monotonic() - began
+    if flops > ground.spec.budget.search_compute:
+        raise InfeasibleError(
+            f"budget.total.compute: must pay for measuring the device, {format_flops(flops)}, found "
+            f"{format_flops(ground.spec.budget.search_compute)} for the search"
+        )
+    threads = "1 thread" if ground.threads == 1 else f"{ground.threads} threads"
+    tell("device", f"{ground.device}, {threads} a worker; measured in {format_seconds(seconds)}, {format_flops(flops)}")
+    found = prepare(ground.spec, ground.space, ground.appraiser(speed, alone))
+    setting = {
+        **_facts(ground),
+        "forecast": found.to_dict(),
+        "reference": list(found.reference),
+        "full_trainings": found.full_trainings,
+        "candidate_flops": ground.spec.budget.candidate.compute,
+        "speed": speed.to_dict(),
+        "alone": alone,
+        "speed_flops": flops,
+        "speed_seconds": seconds,
+    }
+    return Prospect(found, setting)
+
+
+def _typical(ground: Ground, found: Forecast) -> list[Candidate]:
+    """Candidates to measure the device with: the first that the search will train. None breaks the limits, so that
+    measuring all of them takes no more steps than a run of one of them has."""
+    planned = seeds(ground.space, ground.appraiser(), allowance(ground.spec), {"forecast": found.to_dict()})
+    first = [ground.space.decode(knobs) for _, knobs in islice(planned, MEASURED)]
+    return first or [ground.space.decode(ground.space.uniform(0))]
+
+
+def _alone(candidate: Candidate, ground: Ground) -> tuple[float, int]:
+    """How many times faster a run goes with all threads than with a worker's share, and the FLOPs of trying it."""
+    if ground.all_threads == ground.threads:
+        return 1.0, 0
+    timings = []
+    for threads in (ground.threads, ground.all_threads):
+        torch.set_num_threads(threads)
+        timings.append(time_steps(candidate, ground.device, ground.precision, ground.spec.budget.candidate.memory))
+    shared, own = timings
+    return max(1.0, shared.seconds / own.seconds), shared.flops + own.flops
+
+
+def _facts(ground: Ground) -> dict[str, Any]:
+    corpus = ground.texts.corpus
+    shared = overlap(corpus)
+    return {
+        "device": ground.device,
+        "device_name": torch.cuda.get_device_name() if ground.device != "cpu" else platform.processor() or "cpu",
+        "threads": ground.threads,
+        "precision": ground.precision,
+        "flop_convention": FLOP_CONVENTION,
+        "space": ground.space.to_dict(),
+        "corpus": {
+            "name": corpus.name,
+            "fingerprint": corpus.fingerprint,
+            **{f"{name}_bytes": corpus.split_bytes(name) for name in SPLITS},
+            "overlap_validation": shared.validation,
+            "overlap_test": shared.test,
+        },
+        "versions": {name: _version(name) for name in ("nas", "torch", "optuna", "numpy", "tokenizers")}
+        | {"python": platform.python_version()},
+    }
+
+
+def _version(name: str) -> str:
+    try:
+        return metadata.version(name)
+    except metadata.PackageNotFoundError:
+        return "unknown"

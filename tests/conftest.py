@@ -1,0 +1,43 @@
+"""Texts that several parts train and plan on."""
+
+import random
+
+import pytest
+from hypothesis import settings
+
+from nas.data.corpora import Corpus, Document, load_corpus
+from nas.data.texts import Texts
+
+settings.register_profile("nas", deadline=None)  # machines differ in speed; laws do not
+settings.load_profile("nas")
+
+WORDS = (
+    "the of and a to in was her she it that had with not be for as he you his but at on is have him which this by "
+    "could would from all very been what they were so no any there said who more if when mother sister evening "
+    "morning letter walked silence garden carriage window answered quietly"
+)
+
+
+def english(size: int, seed: int) -> str:
+    """About ``size`` characters of sentences without sense."""
+    rng = random.Random(seed)
+    sentences = []
+    while sum(map(len, sentences)) < size:
+        words = " ".join(rng.choices(WORDS.split(), k=rng.randint(4, 14)))
+        sentences.append(words.capitalize() + rng.choice([". ", "! ", "?\n", ".\n\n"]))
+    return "".join(sentences)
+
+
+@pytest.fixture(scope="session")
+def texts(tmp_path_factory: pytest.TempPathFactory) -> Texts:
+    """The novels that come with the package."""
+    return Texts(load_corpus("austen"), tmp_path_factory.mktemp("austen"))
+
+
+@pytest.fixture(scope="session")
+def tiny_texts(tmp_path_factory: pytest.TempPathFactory) -> Texts:
+    """A few kilobytes, enough for vocabularies of 256 and 320."""
+    train = tuple(Document(f"train {seed}", english(4_000, seed)) for seed in range(3))
+    validation, test = (Document(name, english(2_500, seed)) for seed, name in ((10, "validation"), (11, "test")))
+    corpus = Corpus("tiny", train, (validation,), (test,))
+    return Texts(corpus, tmp_path_factory.mktemp("tiny"))

@@ -1,0 +1,51 @@
+import math
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from nas.curve import RUNGS, Progress, hypervolume_history, rung_losses, rung_steps
+from nas.records import CurvePoint
+
+
+@pytest.mark.parametrize(
+    ("steps", "reached"),
+    [
+        (8, {1: 0.125, 2: 0.25, 4: 0.5}),
+        (100, {13: 0.125, 25: 0.25, 50: 0.5}),
+        (1000, {125: 0.125, 250: 0.25, 500: 0.5}),
+        (4, {1: 0.25, 2: 0.5}),  # two rungs in one step: the later one
+        (2, {1: 0.5}),
+        (1, {}),
+        (0, {}),
+    ],
+)
+def test_rung_steps(steps: int, reached: dict[int, float]) -> None:
+    assert rung_steps(steps) == reached
+
+
+@given(st.integers(0, 10**7), st.lists(st.floats(0.001, 1), max_size=5).map(sorted))
+def test_a_rung_is_measured_at_the_first_step_that_reaches_it(steps: int, rungs: list[float]) -> None:
+    found = rung_steps(steps, rungs)
+    assert list(found) == sorted(found)
+    for step, rung in found.items():
+        assert 0 < step < steps
+        assert step >= rung * steps > step - 1
+    assert len(found) <= len(rungs)
+    assert set(rung_steps(steps)) <= {math.ceil(rung * steps) for rung in RUNGS}
+
+
+def test_rung_losses() -> None:
+    def point(step: int, val_bpb: float | None, rung: float | None, *, final: bool = False) -> CurvePoint:
+        return CurvePoint("s", 0, 0, step, step / 8, step, 0.0, 3.0, val_bpb, rung, final)
+
+    points = [point(1, 2.5, 0.125), point(2, None, None), point(3, None, 0.25), point(4, 2.0, 0.5), point(8, 1.9, None)]
+    assert rung_losses(points) == {0.125: 2.5, 0.5: 2.0}
+    assert rung_losses([]) == {}
+
+
+def test_hypervolume_history() -> None:
+    """In order of spending, whatever the order of arrival; a dominated candidate adds nothing."""
+    finished = [Progress(30, (1.0, 3.0)), Progress(10, (2.0, 2.0)), Progress(20, (3.0, 3.0)), Progress(40, (3.0, 1.0))]
+    assert hypervolume_history(finished, (4.0, 4.0)) == [(10, 4.0), (20, 4.0), (30, 5.0), (40, 6.0)]
+    assert hypervolume_history([], (4.0, 4.0)) == []

@@ -1,0 +1,350 @@
+import json
+import math
+from collections.abc import Callable
+from dataclasses import replace
+from functools import cache
+
+import pytest
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
+
+from nas.candidate import Architecture, Candidate, Deviation, Recipe
+from nas.cost import cost, evaluation_flops, forward_flops, memory_bound, recompute_flops
+from nas.plan import (
+    Allowance,
+    Compiles,
+    Plan,
+    Rates,
+    Speed,
+    TextFacts,
+    dial,
+    evaluation_plan,
+    largest,
+    law_excess,
+    lay_out,
+    plan_run,
+    rates,
+    scale,
+    schedule,
+    step_flops,
+)
+from nas.space import Space, load_space
+
+ARCHITECTURE = Architecture(
+    depth=3, width=64, heads=4, head_size=16, kv_heads=2, mlp_width=192, vocabulary=1024, context=128
+)
+CANDIDATE = Candidate(ARCHITECTURE, Recipe(1024))
+FACTS = TextFacts(3.0, 100_000, 10, 1_000, 100, 10_000, 90, 9_000)
+SPEED = Speed(seconds_per_flop=1e-10, seconds_per_element=1e-10, seconds_per_operation=1e-6)
+
+
+@cache
+def tiny() -> Space:
+    return load_space("llama-tiny")
+
+
+def plan_of(
+    flops: int, seconds: float = math.inf, memory: int | None = None, candidate: Candidate = CANDIDATE, rungs: int = 3
+) -> Plan:
+    known = SPEED if math.isfinite(seconds) else None
+    allowance = Allowance(flops, seconds, memory)
+    return plan_run(candidate, cost(candidate, 3.0), FACTS, allowance, rungs=rungs, speed=known)
+
+
+# --- schedules ---
+
+
+@pytest.mark.parametrize(
+    ("progress", "share"),
+    [(0, 0), (0.05, 0.5), (0.1, 1), (0.3, 1), (0.5, 1), (0.75, 0.6), (1, 0.2)],  # warm-up 0.1, cool-down 0.5, floor 0.2
+)
+def test_a_schedule(progress: float, share: float) -> None:
+    assert schedule(Recipe(1, warmup=0.1, cooldown=0.5, floor=0.2), progress) == pytest.approx(share)
+
+
+@pytest.mark.parametrize(
+    ("warmup", "cooldown", "at_0", "at_half", "at_1"),
+    [(0.0, 0.0, 1, 1, 1), (1.0, 0.0, 0, 0.5, 1), (0.0, 1.0, 1, 0.5, 0), (0.5, 0.5, 0, 1, 0)],
+)
+def test_schedules_at_their_ends(warmup: float, cooldown: float, at_0: float, at_half: float, at_1: float) -> None:
+    recipe = Recipe(1, warmup=warmup, cooldown=cooldown)
+    assert [schedule(recipe, p) for p in (0, 0.5, 1)] == [at_0, at_half, at_1]
+
+
+@given(
+    st.floats(0, 1).flatmap(lambda warmup: st.tuples(st.just(warmup), st.floats(0, 1 - warmup))),
+    st.floats(0, 1),
+    st.lists(st.floats(0, 1), min_size=2, max_size=6).map(sorted),
+)
+def test_rates_rise_stay_and_fall(shape: tuple[float, float], floor: float, at: list[float]) -> None:
+    warmup, cooldown = shape
+    recipe = Recipe(1, warmup=warmup, cooldown=cooldown, floor=floor)
+    shares = [schedule(recipe, p) for p in at]
+    assert all(-1e-9 <= share <= 1 + 1e-9 for share in shares)
+    for (p, a), (q, b) in zip(zip(at, shares, strict=True), list(zip(at, shares, strict=True))[1:], strict=False):
+        assert b >= a - 1e-6 or q > 1 - cooldown
+        assert b <= a + 1e-6 or p < warmup
+    if warmup > 0:
+        assert schedule(recipe, 0) == 0
+    if cooldown > 1e-6:
+        assert schedule(recipe, 1) == pytest.approx(floor)
+
+
+def test_rates_follow_the_schedule() -> None:
+    recipe = CANDIDATE.recipe
+    peak = rates(CANDIDATE, 0.2)
+    for progress in (0, 0.01, 0.5, 0.9, 1):
+        share, found = schedule(recipe, progress), rates(CANDIDATE, progress)
+        for role in ("matrix", "embedding", "head", "vector"):
+            assert getattr(found, role) == pytest.approx(share * getattr(peak, role))
+        assert found.decay == peak.decay
+    assert rates(CANDIDATE, 1) == Rates(0, 0, 0, 0, 0)
+
+
+def changed(candidate: Candidate = CANDIDATE, **fields: object) -> Rates:
+    """The peak rates of the candidate with other fields."""
+    recipe = {name: value for name, value in fields.items() if name in Recipe.__dataclass_fields__}
+    architecture = {name: value for name, value in fields.items() if name not in recipe}
+    own = Candidate(replace(candidate.architecture, **architecture), replace(candidate.recipe, **recipe))  # type: ignore[arg-type]
+    return rates(own, 0.2)
+
+
+def test_the_prior_by_width_depth_and_batch() -> None:
+    base, adam = changed(), changed(optimizer="adamw")
+    assert changed(width=128).matrix == base.matrix  # Muon's does not depend on the width
+    assert changed(width=128, optimizer="adamw").matrix == pytest.approx(adam.matrix / 2)
+    assert changed(width=128).head == pytest.approx(base.head / 2)
+    assert changed(width=128).embedding == base.embedding
+    assert changed(depth=12).matrix == pytest.approx(base.matrix / 2)
+    assert changed(depth=1).matrix == base.matrix
+    assert changed(depth=12).embedding == base.embedding
+    for role in ("matrix", "embedding", "head", "vector"):
+        assert getattr(changed(batch_tokens=4096), role) == pytest.approx(2 * getattr(base, role))
+        assert getattr(changed(batch_tokens=2**20), role) == pytest.approx(8 * getattr(base, role))
+
+
+def test_multipliers_and_decay() -> None:
+    base = changed()
+    assert changed(matrix_rate=2).matrix == pytest.approx(2 * base.matrix)
+    assert changed(matrix_rate=2).embedding == base.embedding
+    for role in ("embedding", "head", "vector"):
+        assert getattr(changed(embedding_rate=2), role) == pytest.approx(2 * getattr(base, role))
+    assert changed(embedding_rate=2).matrix == base.matrix
+    assert changed(weight_decay=0.1).decay == 0.1
+
+
+# --- layouts ---
+
+
+@given(st.integers(0, 40), st.integers(0, 2**28))
+def test_the_largest_micro_batch_that_fits(index: int, memory: int) -> None:
+    candidate = tiny().decode(tiny().uniform(index))
+    layout = lay_out(candidate, memory)
+    assert candidate.sequences % layout.micro_batch == 0
+    assert layout.memory_bytes == memory_bound(candidate, layout.micro_batch, recompute=layout.recompute)
+    sizes = [size for size in range(1, candidate.sequences + 1) if candidate.sequences % size == 0]
+    fitting = [size for size in sizes if memory_bound(candidate, size, recompute=layout.recompute) <= memory]
+    assert layout.micro_batch == max(fitting, default=1)
+    if layout.recompute:  # only what does not fit otherwise is computed again
+        assert not any(memory_bound(candidate, size) <= memory for size in sizes)
+
+
+def test_without_a_limit_a_step_is_one_pass() -> None:
+    assert lay_out(CANDIDATE, None).micro_batch == CANDIDATE.sequences
+    assert not lay_out(CANDIDATE, None).recompute
+    leanest = lay_out(CANDIDATE, 0)
+    assert (leanest.micro_batch, leanest.recompute) == (1, True)
+
+
+# --- plans ---
+
+FLOPS = st.integers(0, 10**13)
+
+
+@given(FLOPS, st.floats(0, 1e4) | st.just(math.inf), st.integers(0, 40), st.none() | st.integers(2**20, 2**28))
+def test_a_plan_keeps_its_allowance(flops: int, seconds: float, index: int, memory: int | None) -> None:
+    candidate = tiny().decode(tiny().uniform(index))
+    plan = plan_of(flops, seconds, memory, candidate)
+    assert 0 <= plan.train_flops == plan.steps * step_flops(candidate) <= flops
+    assert plan.flops == plan.train_flops + plan.eval_flops
+    assert plan.micro_batch * plan.accumulation == candidate.sequences
+    assert plan.tokens == plan.steps * candidate.recipe.batch_tokens
+    assert plan.epochs == plan.tokens / FACTS.train_tokens
+    layout = lay_out(candidate, memory)
+    assert (plan.micro_batch, plan.recompute, plan.memory_bytes) == (
+        *(layout.micro_batch, layout.recompute),
+        layout.memory_bytes,
+    )
+    assert plan.recompute_step_flops == (recompute_flops(candidate) if layout.recompute else 0)
+    if math.isfinite(seconds):
+        assert plan.steps == 0 or plan.seconds <= seconds * (1 + 1e-9)
+    step_seconds = SPEED.step_seconds(candidate, plan.accumulation, recompute=plan.recompute)
+    by_compute = (plan.steps + 1) * step_flops(candidate) > flops
+    by_time = plan.seconds + step_seconds > seconds * (1 - 1e-9)
+    assert by_compute if plan.bound == "compute" else by_time
+    assert Plan.from_dict(json.loads(json.dumps(plan.to_dict()))) == plan
+
+
+@given(FLOPS, FLOPS, st.floats(1, 1e4), st.floats(1, 1e4))
+def test_more_never_means_fewer_steps(flops: int, more: int, seconds: float, longer: float) -> None:
+    assert plan_of(flops + more).steps >= plan_of(flops).steps
+    assert plan_of(flops + more, seconds).steps >= plan_of(flops, seconds).steps
+    assert plan_of(flops, seconds + longer).steps >= plan_of(flops, seconds).steps
+
+
+def test_what_bounds_a_run() -> None:
+    assert plan_of(10**12).bound == "compute"
+    assert plan_of(10**12, 1e6).bound == "compute"
+    short = plan_of(10**12, 1.0)
+    assert short.bound == "time"
+    assert 0 < short.steps < plan_of(10**12).steps
+    assert plan_of(10**12, 0.0).steps == 0
+    assert plan_of(0).steps == 0
+    assert plan_of(10**12).seconds == 0.0  # nothing is known of the speed
+
+
+def test_evaluation_is_planned_as_it_will_be_made() -> None:
+    rung = evaluation_flops(ARCHITECTURE, FACTS.rung_windows, FACTS.rung_tokens)
+    full = evaluation_flops(ARCHITECTURE, FACTS.full_windows, FACTS.full_tokens)
+    test = evaluation_flops(ARCHITECTURE, FACTS.test_windows, FACTS.test_tokens)
+    assert evaluation_plan(CANDIDATE, FACTS, 3) == 3 * rung + full
+    assert evaluation_plan(CANDIDATE, FACTS, 0, score_test=True) == full + test
+    assert plan_of(10**12, rungs=2).eval_flops == 2 * rung + full
+
+
+def test_time_is_flops_and_memory_and_launches() -> None:
+    seconds = SPEED.step_seconds(CANDIDATE)
+    assert seconds > step_flops(CANDIDATE) * 1e-10
+    assert SPEED.step_seconds(CANDIDATE, accumulation=4) > seconds
+    extra = SPEED.step_seconds(CANDIDATE, recompute=True) - seconds
+    assert extra == pytest.approx(recompute_flops(CANDIDATE) * 1e-10)
+    assert SPEED.scaled(2.0).step_seconds(CANDIDATE) == pytest.approx(2 * seconds)
+    assert Speed(**json.loads(json.dumps(SPEED.to_dict()))) == SPEED
+
+
+@pytest.mark.parametrize(("train_seconds", "pays"), [(0, False), (40, False), (110, False), (130, True), (1000, True)])
+def test_compiling_pays_for_long_runs(train_seconds: float, pays: bool) -> None:
+    """30 s to compile and twice as fast: with a margin of a fifth from 100 s on."""
+    compiles = Compiles(seconds=33.0, speedup=2.0)
+    assert compiles.pays(train_seconds) is pays
+    candidate = replace(CANDIDATE, recipe=replace(CANDIDATE.recipe, batch_tokens=1024))
+    speed = Speed(1e-9, 0.0, 0.0)
+    flops = round(train_seconds * 1e9)
+    plan = plan_run(candidate, cost(candidate, 3.0), FACTS, Allowance(flops), rungs=0, speed=speed, compiles=compiles)
+    own = plan.train_flops * 1e-9
+    assert plan.compile is pays
+    scoring = plan.eval_flops * 1.5e-9
+    assert plan.seconds == pytest.approx(scoring + (33 + own / 2 if pays else own))
+
+
+# --- rules ---
+
+
+def admits_steps(flops: int) -> Callable[[Candidate], bool]:
+    return lambda candidate: 20 * step_flops(candidate) <= flops
+
+
+def chosen(flops: int, admits: Callable[[Candidate], bool] | None = None) -> Candidate | None:
+    knobs = dial(tiny(), flops, lambda vocabulary: 1 + math.log2(vocabulary) / 4, admits or admits_steps(flops))
+    return None if knobs is None else tiny().decode(knobs)
+
+
+def test_the_dial_grows_with_the_budget() -> None:
+    sizes = []
+    for flops in (10**10, 10**11, 10**12, 10**13, 10**14):
+        candidate = chosen(flops)
+        assert candidate is not None
+        sizes.append(forward_flops(candidate.architecture))
+    assert sizes == sorted(sizes)
+    assert sizes[-1] > 4 * sizes[0]
+
+
+def test_the_dial_keeps_to_what_is_admitted() -> None:
+    limit = 2 * 10**7
+    candidate = chosen(10**13, lambda c: forward_flops(c.architecture) <= limit)
+    assert candidate is not None
+    assert forward_flops(candidate.architecture) <= limit < forward_flops(chosen(10**13).architecture)  # type: ignore[union-attr]
+    assert chosen(10**13, lambda _: False) is None
+
+
+def test_the_dial_gives_knobs_of_the_space() -> None:
+    knobs = dial(tiny(), 10**12, lambda _: 3.0, lambda _: True)
+    assert knobs is not None
+    assert tiny().encode(tiny().decode(knobs)) == knobs
+    depth, width = int(knobs["depth"]), int(knobs["width"])
+    others = [abs(math.log(int(other) * 24 / width)) for other in tiny().values("depth")]
+    assert abs(math.log(depth * 24 / width)) == min(others)
+
+
+def test_the_law() -> None:
+    """Hoffmann et al., table A3: 400 million parameters on 7.7 billion tokens have an excess of about 1.17."""
+    assert law_excess(400e6, 4 * 7.7e9) == pytest.approx(406.4 * 400e6**-0.34 + 410.7 * 7.7e9**-0.28)
+    assert law_excess(2e6, 1e9) < law_excess(1e6, 1e9)
+    assert law_excess(1e6, 2e9) < law_excess(1e6, 1e9)
+
+
+def test_the_largest() -> None:
+    knobs = largest(tiny(), lambda _: True)
+    assert knobs is not None
+    top = tiny().decode(knobs).architecture
+    assert (top.depth, top.width, top.vocabulary, top.mlp_width) == (8, 192, 8192, 768)
+    limit = forward_flops(top) // 10
+    fitting = largest(tiny(), lambda c: forward_flops(c.architecture) <= limit)
+    assert fitting is not None
+    size = forward_flops(tiny().decode(fitting).architecture)
+    assert size <= limit
+    grid = tiny().grid("depth", "width", "vocabulary", "mlp_ratio")
+    assert not any(size < forward_flops(tiny().decode(other).architecture) <= limit for other in grid)
+    assert largest(tiny(), lambda _: False) is None
+
+
+@given(st.integers(0, 200), st.floats(0.3, 30), st.integers(0, 1))
+@settings(max_examples=40)
+def test_a_scaled_candidate_keeps_its_ratios(index: int, ratio: float, recipe: int) -> None:
+    origin = tiny().decode(tiny().uniform(index))
+    scaled = scale(origin, 10**12, int(ratio * 10**12), lambda _: True)
+    was, now = origin.architecture, scaled.architecture
+    assert now.heads * was.width == now.width * was.heads
+    assert now.heads * was.kv_heads == now.kv_heads * was.heads
+    assert abs(now.mlp_width - was.mlp_width / was.width * now.width) <= 4
+    kept = ("head_size", "vocabulary", "context", "tied", "qk_norm", "window", "window_pattern")
+    assert all(getattr(now, name) == getattr(was, name) for name in kept)
+    assert replace(scaled.recipe, batch_tokens=origin.recipe.batch_tokens) == origin.recipe
+    assume(ratio > 2 or ratio < 0.5)
+    bigger = forward_flops(now) >= forward_flops(was)
+    assert bigger == (ratio > 1) or now == was
+    assert scaled.recipe.batch_tokens >= origin.recipe.batch_tokens or ratio < 1
+
+
+def test_scaling_follows_the_rule() -> None:
+    """Parameters in matrix products grow as compute^0.45."""
+    for ratio in (4, 16):
+        scaled = scale(CANDIDATE, 10**12, ratio * 10**12, lambda _: True)
+        grown = forward_flops(scaled.architecture) / forward_flops(ARCHITECTURE)
+        assert grown == pytest.approx(ratio ** (0.28 / 0.62), rel=0.12)
+        aspect = scaled.architecture.width / scaled.architecture.depth
+        assert 0.5 <= aspect / (ARCHITECTURE.width / ARCHITECTURE.depth) <= 2
+    assert scale(CANDIDATE, 10**12, 10**12, lambda _: True) == CANDIDATE
+
+
+@given(st.integers(0, 60), st.floats(0.3, 30), st.integers(10**9, 10**13))
+@settings(max_examples=30)
+def test_scaling_never_leaves_what_is_admitted(index: int, ratio: float, flops: int) -> None:
+    admits = admits_steps(flops)
+    origin = tiny().decode(tiny().uniform(index))
+    scaled = scale(origin, 10**12, int(ratio * 10**12), admits)
+    assert scaled == origin or admits(scaled)
+
+
+def test_what_cannot_be_scaled_stays() -> None:
+    deviating = replace(CANDIDATE, architecture=replace(ARCHITECTURE, deviations=(Deviation(0, mlp_width=8),)))
+    assert scale(deviating, 10**12, 10**13, lambda _: True) == deviating
+    assert scale(CANDIDATE, 10**12, 10**13, lambda _: False) == CANDIDATE
+
+
+def test_heads_that_do_not_divide_the_width_scale_together() -> None:
+    odd = replace(CANDIDATE, architecture=replace(ARCHITECTURE, width=64, heads=6, kv_heads=2))
+    scaled = scale(odd, 10**12, 10**14, lambda _: True).architecture
+    assert scaled.width > 64
+    assert scaled.heads * 64 == scaled.width * 6
+    assert scaled.heads == 3 * scaled.kv_heads

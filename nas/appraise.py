@@ -95,9 +95,9 @@ def _in_time(verdict: Admitted | Rejected, seconds: float, allowed: float) -> Ad
     return Rejected(tuple(sorted((*others, late), key=lambda violation: -violation.excess)), excess)
 
 
-class Pace:
-    """How much slower runs are than was predicted: the median over those that went to their end, which becomes the
-    appraiser's ``slowdown``."""
+class Correction:
+    """Sets an appraiser's ``slowdown`` to the median of what the runs that went to their end took against their
+    plans' prediction."""
 
     def __init__(self, appraiser: Appraiser) -> None:
         self._appraiser = appraiser
@@ -105,10 +105,11 @@ class Pace:
         self._seen: list[float] = []
 
     def started(self, number: int) -> None:
-        """A run was planned at the present pace."""
+        """A run was planned with the present slowdown."""
         self._planned[number] = self._appraiser.slowdown
 
     def ended(self, record: CandidateRecord) -> None:
+        """The run of a candidate is over."""
         planned = self._planned.pop(record.number)
         predicted = float(record.plan["seconds"])
         whole = record.state is CandidateState.COMPLETED and not record.time_bound and record.origin is not Origin.FINAL

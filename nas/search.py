@@ -12,7 +12,7 @@ from dataclasses import replace
 from typing import Any
 
 from nas import outcome as outcomes
-from nas.appraise import Appraiser, Pace
+from nas.appraise import Appraiser, Correction
 from nas.candidate import Candidate
 from nas.curve import rung_losses
 from nas.errors import InfeasibleError, StateError
@@ -23,6 +23,7 @@ from nas.outcome import objectives
 from nas.pareto import front_mask, knee
 from nas.plan import Allowance, Plan, scale
 from nas.ports import Assignment, Done, Outcome, Store, Suggester, Wait
+from nas.propose import UNIFORM_SEEDS as UNIFORM_SEEDS  # for those who size a suggester
 from nas.propose import Proposal, Proposer
 from nas.prune import POLICIES, Standing, decide
 from nas.records import (
@@ -79,12 +80,12 @@ class Search:
         )
         lines = store.ledger(record.id)
         self._ledger = Ledger(record.id, spec.budget.search_compute, spec.budget.final_compute, lines)
-        self._pace = Pace(appraiser)
+        self._correction = Correction(appraiser)
         for line in lines:
             if line.kind == "reserve" and line.number is not None:
-                self._pace.started(line.number)
+                self._correction.started(line.number)
             elif line.kind == "settle" and line.number is not None:
-                self._pace.ended(known[line.number])
+                self._correction.ended(known[line.number])
         self._running: dict[int, CandidateRecord] = {}
         self._unfinished = deque(own for own in known if not own.state.terminal)
         self._next_number = len(known)
@@ -203,7 +204,7 @@ class Search:
             self._store.add_ledger([self._ledger.reserve(SEARCH, number, plan.flops, self._now())])
             self._start(record, 0)
             self._event("started", f"candidate {number} ({record.origin}): {describe(proposal.candidate)}", number)
-        self._pace.started(number)
+        self._correction.started(number)
         self._proposer.accept(proposal, number)
         return self._assignment(record, attempt=0)
 
@@ -323,7 +324,7 @@ class Search:
                 self._requeue(record, outcome)
                 return
             done = self._settle(record, outcome)
-        self._pace.ended(done)
+        self._correction.ended(done)
         self._proposer.learn(done)
 
     def _lost(self, number: int) -> int:
@@ -386,7 +387,7 @@ class Search:
             self._store.add_ledger([self._ledger.reserve(FINAL, number, plan.flops, self._now())])
             self._start(record, 0)
             self._event("final", f"final run {number}: {record.reason}: {describe(candidate)}", number)
-        self._pace.started(number)
+        self._correction.started(number)
         return self._assignment(record, attempt=0)
 
     def _scaled(self, origin: Candidate, old_flops: int, new_flops: int, grant: Allowance) -> Candidate:

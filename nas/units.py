@@ -88,7 +88,7 @@ def _parse(value: object, field: str, units: Mapping[str, int | Fraction], rule:
 
 def _scaled(value: float, scales: list[tuple[float, str]]) -> str:
     for scale, name in scales:
-        if float(f"{abs(value):.3g}") >= scale:
+        if abs(value) >= scale * 0.9995:  # what would be printed as 1000 of the next smaller unit
             return f"{value / scale:.3g} {name}" if value / scale < 999.5 else f"{value / scale:.0f} {name}"
     return f"{value:.3g} {scales[-1][1]}"
 

@@ -4,7 +4,7 @@ import secrets
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
+from contextlib import closing, suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ from nas.data.texts import Texts
 from nas.errors import StorageError
 from nas.forecast import Forecast
 from nas.plan import Speed
-from nas.ports import Assignment, Done, Driver, Engine, Outcome, Store, Wait
+from nas.ports import Assignment, Done, Driver, Engine, Outcome, Store, Suggester, Wait
 from nas.propose import UNIFORM_SEEDS
 from nas.records import (
     CandidateRecord,
@@ -89,28 +89,26 @@ class Foreground:
 
     def run(self) -> SearchRecord:
         """The search's record as it ends; errors of the search are recorded and raised."""
-        search = self._open()
-        try:
-            self._engine().run(_Observed(search, self._look))
-            return self._end(search)
-        except KeyboardInterrupt:
-            self._leave(SearchState.PAUSED, "interrupted", search)
-            raise
-        except BaseException as error:
-            self._leave(SearchState.FAILED, str(error) or type(error).__name__, search)
-            raise
+        with closing(self._suggester()) as suggester:
+            search = self._open(suggester)
+            try:
+                self._engine().run(_Observed(search, self._look))
+                return self._end(search)
+            except KeyboardInterrupt:
+                self._leave(SearchState.PAUSED, "interrupted", search)
+                raise
+            except BaseException as error:
+                self._leave(SearchState.FAILED, str(error) or type(error).__name__, search)
+                raise
 
-    def _open(self) -> Search:
+    def _suggester(self) -> OptunaSuggester:
+        spec, url = self._ground.spec, sqlalchemy_url(self._home.database)
+        space, startup = self._ground.space, 2 + UNIFORM_SEEDS
+        return OptunaSuggester(url, self._record.id, space, spec.minimize, spec.method.seed, startup)
+
+    def _open(self, suggester: Suggester) -> Search:
         """The search as it stands in the store, running."""
         ground, setting = self._ground, self._record.setting
-        suggester = OptunaSuggester(
-            sqlalchemy_url(self._home.database),
-            self._record.id,
-            ground.space,
-            ground.spec.minimize,
-            ground.spec.method.seed,
-            startup=2 + UNIFORM_SEEDS,
-        )
         search = Search(
             self._record,
             ground.spec,
@@ -240,9 +238,9 @@ def _nothing_trained(records: Sequence[CandidateRecord]) -> str:
 
 
 def _sentence(result: Mapping[str, Any], spec: Mapping[str, Any]) -> str:
-    loss = f"{_with_error(result['val_bpb'], result['val_error'])} on the validation text"
+    loss = _loss(result["val_bpb"], result["val_error"], "validation")
     if result["test_bpb"] is not None:
-        loss = f"{_with_error(result['test_bpb'], result['test_error'])} on the test text"
+        loss = _loss(result["test_bpb"], result["test_error"], "test")
     total = spec["budget"]["total"]["compute"]
     return (
         f"The best affordable model is candidate {result['number']}: {loss}, trained with "
@@ -251,8 +249,7 @@ def _sentence(result: Mapping[str, Any], spec: Mapping[str, Any]) -> str:
     )
 
 
-def _with_error(loss: float, error: float | None) -> str:
-    """A loss with the 95% interval of its mean."""
+def _loss(loss: float, error: float | None, split: str) -> str:
     if error is None:
-        return f"{loss:.3f} bits per byte (too little text to say how sure that is)"
-    return f"{loss:.3f} ± {1.96 * error:.3f} bits per byte (95%)"
+        return f"{loss:.3f} bits per byte on the {split} text (too short to say how sure that is)"
+    return f"{loss:.3f} ± {1.96 * error:.3f} bits per byte on the {split} text (95%)"

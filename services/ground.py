@@ -109,8 +109,8 @@ def foresee(ground: Ground, tell: Tell) -> Prospect:
     flops, seconds = flops + more, time.monotonic() - began
     if flops > ground.spec.budget.search_compute:
         raise InfeasibleError(
-            f"budget.total.compute: must pay for measuring the device, {format_flops(flops)}, found "
-            f"{format_flops(ground.spec.budget.search_compute)} for the search"
+            f"the search must pay for measuring the device, {format_flops(flops)}, and has "
+            f"{format_flops(ground.spec.budget.search_compute)}"
         )
     threads = "1 thread" if ground.threads == 1 else f"{ground.threads} threads"
     tell("device", f"{ground.device}, {threads} a worker; measured in {format_seconds(seconds)}, {format_flops(flops)}")

@@ -3,6 +3,7 @@
 import random
 
 import pytest
+import torch
 from hypothesis import settings
 
 from nas.data.corpora import Corpus, Document, load_corpus
@@ -10,6 +11,20 @@ from nas.data.texts import Texts
 
 settings.register_profile("nas", deadline=None)  # machines differ in speed; laws do not
 settings.load_profile("nas")
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leaves out tests marked ``gpu`` where there is none; the end of the run says so."""
+    if torch.cuda.is_available():
+        return
+    left_out = [item for item in items if item.get_closest_marker("gpu")]
+    items[:] = [item for item in items if item not in left_out]
+    config.hook.pytest_deselected(items=left_out)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    if not torch.cuda.is_available():
+        terminalreporter.write_line("no CUDA device: tests marked gpu were left out; where there is one: pytest -m gpu")
+
 
 WORDS = (
     "the of and a to in was her she it that had with not be for as he you his but at on is have him which this by "

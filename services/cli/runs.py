@@ -109,14 +109,14 @@ def _begins() -> Iterator[None]:
 @contextmanager
 def _located(spec: Path) -> Iterator[None]:
     """Complaints about what a spec refers to get the file and the line that refers to it."""
-    places = {CorpusError: "corpus", NotFoundError: "space", InfeasibleError: "budget"}
+    places = {CorpusError: ("corpus", ""), NotFoundError: ("space", ""), InfeasibleError: ("budget", "budget: ")}
     try:
         yield
     except SpecError as error:
         raise read_file(spec).locate(error) from error
     except tuple(places) as error:
-        line = read_file(spec).line(places[type(error)])
-        raise type(error)(f"{spec}:{line}: {error}") from error
+        field, topic = places[type(error)]
+        raise type(error)(f"{spec}:{read_file(spec).line(field)}: {topic}{error}") from error
 
 
 def _drive(home: "Home", store: "Store", record: "SearchRecord", ground: "Ground", output: Format) -> None:
@@ -155,8 +155,8 @@ def _agree(found: "Forecast", yes: bool) -> None:
     from nas.forecast import EPOCHS_CONSENT, EPOCHS_WARNING
 
     tell("space", f"{found.admitted_share:.0%} of it passes the gate")
-    tell("dial", f"{_knobs(found.dial)} (by scaling rules, without search)")
-    tell("largest", f"{_knobs(found.largest)} (that fits the limits)")
+    tell("dial", f"{_knobs(found.dial)} (what scaling rules choose, without search)")
+    tell("largest", f"{_knobs(found.largest)} (the largest that keeps the limits)")
     tell("epochs", f"{found.epochs:.2g} over the corpus for a candidate, {found.final_epochs:.2g} for the final run")
     tell("budget", f"{found.binding} binds: it pays for {found.full_trainings:.1f} full trainings{_ending(found)}")
     most = max(found.epochs, found.final_epochs)
@@ -182,7 +182,7 @@ def _ending(found: "Forecast") -> str:
 
 def _knobs(knobs: Mapping[str, Any] | None) -> str:
     if knobs is None:
-        return "none fits"
+        return "none"
     names = ("depth", "width", "vocabulary", "context", "mlp_ratio")
     return ", ".join(f"{name} {knobs[name]}" for name in names if name in knobs)
 

@@ -1,0 +1,173 @@
+"""A tiny search and all it stands on, which a driver can leave and another enter."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from nas.adapters.inline_engine import InlineEngine
+from nas.adapters.optuna_suggester import OptunaSuggester
+from nas.adapters.sql.store import SqlStore
+from nas.appraise import Appraiser
+from nas.data.corpora import Corpus
+from nas.data.texts import Texts
+from nas.plan import Speed
+from nas.ports import Assignment, Done, Driver, Engine, Outcome, Suggester, Wait
+from nas.records import CandidateRecord, CurvePoint, DecisionRecord, SearchRecord, SearchState, Verdict
+from nas.search import UNIFORM_SEEDS, Search, prepare
+from nas.space import load_space
+from nas.spec import SearchSpec, parse_spec
+from nas.train.worker import Workshop
+
+SPACE: dict[str, Any] = {
+    "knobs": {
+        "depth": [1, 2],
+        "width": [16, 24, 32],
+        "vocabulary": [256, 320],
+        "head_size": [8],
+        "context": [32, 64],
+        "batch_tokens": [128],
+        "mlp_ratio": [1, 2, 3],
+        "matrix_rate": {"min": 0.3, "max": 3, "log": True},
+    }
+}
+SPEC: dict[str, Any] = {
+    "corpus": "tiny",
+    "space": SPACE,
+    "budget": {"total": {"compute": "5GFLOP"}, "final": 0.25, "candidate": {"compute": "250MFLOP"}},
+    "limits": {"params": "30k"},
+}
+SPEED = Speed(seconds_per_flop=1e-9, seconds_per_element=0.0, seconds_per_operation=0.0)
+"""A second for a GFLOP."""
+
+
+def spec_of(**changes: Any) -> SearchSpec:
+    """The tiny search with fields replaced; those of ``budget`` are merged."""
+    raw = {**SPEC, **changes}
+    raw["budget"] = {**SPEC["budget"], **changes.get("budget", {})}
+    return parse_spec(raw)
+
+
+def open_workshop(corpus: Corpus, cache: Path, artifacts: Path) -> Workshop:
+    """For worker processes, which import this."""
+    return Workshop(Texts(corpus, cache), artifacts, "cpu", threads=1, all_threads=1)
+
+
+class Clock:
+    """Seconds that pass when they are told to."""
+
+    def __init__(self) -> None:
+        self.seconds = 0.0
+
+    def __call__(self) -> float:
+        return self.seconds
+
+
+class World:
+    """What a search's drivers share: store, study, texts and folder. All of it outlives a driver.
+
+    Two worlds with the same spec have the same fate.
+    """
+
+    def __init__(
+        self, store: SqlStore, study: str, texts: Texts, folder: Path, spec: SearchSpec, speed: Speed | None = None
+    ) -> None:
+        self.store, self.texts, self.folder, self.spec, self.speed = store, texts, folder, spec, speed
+        self.study = study
+        self.space = load_space(spec.space)
+        self.notes: list[tuple[int, str]] = []
+        self.clock = Clock()
+        self.suggesters: list[OptunaSuggester] = []
+        self.wrap: Callable[[OptunaSuggester], Suggester] = lambda suggester: suggester
+        setting = {"forecast": prepare(spec, self.space, self.appraiser()).to_dict()}
+        self.record = SearchRecord("s", "s", SearchState.RUNNING, 0.0, spec.to_dict(), setting)
+        store.add_search(self.record)
+
+    def appraiser(self) -> Appraiser:
+        return Appraiser(self.texts, self.spec.limits, self.speed)
+
+    def enter(self, *, elapsed: float = 0.0) -> Search:
+        """A driver, the first or one after another has gone."""
+        for former in self.suggesters:
+            former.close()
+        seed, startup = self.spec.method.seed, 2 + UNIFORM_SEEDS
+        suggester = OptunaSuggester(self.study, "s", self.space, self.spec.minimize, seed, startup)
+        self.suggesters.append(suggester)
+        return Search(
+            self.store.search("s"),
+            self.spec,
+            self.space,
+            self.store,
+            self.wrap(suggester),
+            self.appraiser(),
+            elapsed=elapsed,
+            clock=self.clock,
+            now=self.clock,
+        )
+
+    @property
+    def workshop(self) -> Workshop:
+        return Workshop(self.texts, self.folder, "cpu", threads=1, all_threads=1)
+
+    def engine(self) -> Engine:
+        return InlineEngine(self.workshop, lambda number, message: self.notes.append((number, message)))
+
+    def run(self, driver: Driver | None = None) -> "World":
+        self.engine().run(driver or self.enter())
+        return self
+
+    def close(self) -> None:
+        for suggester in self.suggesters:
+            suggester.close()
+        self.store.close()
+
+    # --- what came of it ---
+
+    @property
+    def candidates(self) -> list[CandidateRecord]:
+        return self.store.candidates("s")
+
+    def fate(self) -> tuple[list[Any], list[Any], list[Any]]:
+        """Candidates, decisions and curves, without what depends on the machine's clock."""
+        candidates = [timeless(own) for own in self.candidates]
+        decisions = sorted(map(timeless, self.store.decisions("s")), key=lambda own: (own.number, own.rung))
+        return candidates, decisions, [timeless(own) for own in self.store.points("s")]
+
+
+def timeless(record: Any) -> Any:
+    """A record without times and attempts."""
+    if isinstance(record, CandidateRecord):
+        return replace(record, created_at=0.0, seconds=0.0, started_at=None, finished_at=None)
+    if isinstance(record, DecisionRecord):
+        return replace(record, at=0.0)
+    assert isinstance(record, CurvePoint)
+    return replace(record, attempt=0, seconds=0.0)
+
+
+class Watched:
+    """A driver that passes everything on to another; to be overridden."""
+
+    def __init__(self, driver: Driver) -> None:
+        self.driver = driver
+
+    def next(self) -> Assignment | Wait | Done:
+        return self.driver.next()
+
+    def report(self, point: CurvePoint) -> Verdict:
+        return self.driver.report(point)
+
+    def finish(self, outcome: Outcome) -> None:
+        self.driver.finish(outcome)
+
+
+class Fated(Watched):
+    """Gives some outcomes another kind, by the candidate's number: as many times as kinds are listed."""
+
+    def __init__(self, driver: Driver, kinds: Mapping[int, list[str]]) -> None:
+        super().__init__(driver)
+        self.kinds = {number: list(own) for number, own in kinds.items()}
+
+    def finish(self, outcome: Outcome) -> None:
+        if own := self.kinds.get(outcome.number):
+            outcome = replace(outcome, kind=own.pop(0), val_bpb=None, val_error=None, artifact="", detail="by fate")
+        super().finish(outcome)

@@ -1,0 +1,165 @@
+"""The command line as a user drives it: in this process where its output is what matters, else in one of its own."""
+
+import contextlib
+import io
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TextIO
+
+import pytest
+
+from services.cli.main import main
+from tests.conftest import english
+
+SPEC = """\
+name: tiny
+corpus: texts/*.txt
+space:
+  knobs:
+    depth: [1, 2]
+    width: [16, 32]
+    head_size: [8, 16]
+    vocabulary: [256, 320]
+    context: [32, 64]
+    batch_tokens: [64, 128]
+device: cpu
+budget:
+  total: {compute: 3GFLOP}
+  final: 30%
+  candidate: {compute: 200MFLOP, memory: 1GiB}
+limits: {params: 1M}
+minimize: [val_bpb, flops_per_byte]
+method: {policy: default, parallel: 1, seed: 0}
+"""
+COMMAND = (sys.executable, "-m", "services.cli.main")
+
+
+@dataclass(frozen=True)
+class Done:
+    """How a command ended."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.out)
+
+
+@dataclass(frozen=True)
+class Place:
+    """A folder to work in, with texts and a spec, and a home below it."""
+
+    folder: Path
+
+    @property
+    def home(self) -> Path:
+        return self.folder / "home"
+
+    def write_spec(self, name: str = "tiny.yaml", **changes: str) -> Path:
+        """The spec with lines replaced: by ``budget_total="..."`` the line of ``total``, by ``name="..."`` that of
+        ``name``."""
+        lines = SPEC.splitlines()
+        for field, line in changes.items():
+            at = next(i for i, old in enumerate(lines) if old.strip().startswith(f"{field}:"))
+            lines[at] = line
+        path = self.folder / name
+        path.write_text("\n".join(lines) + "\n")
+        return path
+
+    def run(self, *arguments: object, **environment: str) -> Done:
+        """A command in this process."""
+        out, err = io.StringIO(), io.StringIO()
+        with pytest.MonkeyPatch.context() as patch, contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+            patch.chdir(self.folder)
+            patch.setattr(sys, "argv", ["nas", *map(str, arguments)])
+            for name, value in self.environment(environment).items():
+                patch.setenv(name, value)
+            code = 0
+            try:
+                main()
+            except SystemExit as ended:
+                code = int(ended.code or 0)
+        return Done(code, out.getvalue(), err.getvalue())
+
+    def start(self, *arguments: object, **options: Any) -> "subprocess.Popen[str]":
+        """A command in a process group of its own."""
+        options = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "stdin": subprocess.DEVNULL} | options
+        return subprocess.Popen(
+            [*COMMAND, *map(str, arguments)],
+            cwd=self.folder,
+            env={**os.environ, **self.environment(options.pop("environment", {}))},
+            text=True,
+            start_new_session=True,
+            **options,
+        )
+
+    def environment(self, more: Mapping[str, str]) -> dict[str, str]:
+        return {"NAS_HOME": str(self.home), "OMP_NUM_THREADS": "1", "COLUMNS": "120"} | dict(more)
+
+
+def make_place(folder: Path, cache_of: Place | None = None) -> Place:
+    """A place with texts and a spec; ``cache_of`` lends its tokenizers."""
+    place = Place(folder)
+    (folder / "texts").mkdir(parents=True)
+    for seed in range(6):
+        (folder / "texts" / f"{seed}.txt").write_text(english(4_000, seed))
+    place.write_spec()
+    if cache_of is not None:
+        shutil.copytree(cache_of.home / "cache", place.home / "cache")
+    return place
+
+
+def lines_until(stream: TextIO, mark: str) -> list[str]:
+    """Lines of a process up to the first that contains ``mark``."""
+    lines = []
+    for line in stream:
+        lines.append(line)
+        if mark in line:
+            return lines
+    raise AssertionError(f"no {mark!r} in {''.join(lines)}")
+
+
+def interrupt(process: "subprocess.Popen[str]") -> None:
+    """Ctrl-C: SIGINT to the whole group in the foreground."""
+    os.killpg(process.pid, signal.SIGINT)
+
+
+def group(leader: int) -> list[str]:
+    """Processes of a group that are still alive, as their command lines."""
+    alive = []
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            with contextlib.suppress(OSError):
+                state, _, found = (entry / "stat").read_text().rpartition(")")[2].split()[:3]
+                if int(found) == leader and state != "Z":
+                    alive.append((entry / "cmdline").read_text().replace("\0", " "))
+    return alive
+
+
+def gone(leader: int, seconds: float = 10) -> list[str]:
+    """As `group`, after waiting for it to be empty."""
+    limit = time.monotonic() + seconds
+    while (alive := group(leader)) and time.monotonic() < limit:
+        time.sleep(0.05)
+    return alive
+
+
+@contextlib.contextmanager
+def ending(process: "subprocess.Popen[str]") -> Iterator["subprocess.Popen[str]"]:
+    """Nothing of the group survives the block."""
+    try:
+        with process:
+            yield process
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)

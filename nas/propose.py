@@ -21,7 +21,7 @@ from nas.space import Knobs, Space
 
 UNIFORM_SEEDS = 8
 UNIFORM_TRIED = 256  # points of the even sequence, of which the first that are admitted are seeds
-RANDOM_AFTER = 16  # suggestions in a row that were known or refused, after which a point is drawn at random
+RANDOM_AFTER = 8  # suggestions in a row that were known or refused, after which a point is drawn at random
 DRAWS = 4096  # of which none was new and admitted: the space counts as exhausted
 OUT_OF_MEMORY_EXCESS = 0.05  # by how much a run that ran out of memory is said to have needed more than there was
 

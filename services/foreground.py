@@ -146,7 +146,8 @@ class Foreground:
     # --- the end ---
 
     def _end(self, search: Search) -> SearchRecord:
-        self._setting(elapsed=search.elapsed)
+        elapsed = search.elapsed
+        self._setting(elapsed=elapsed)
         records = self._store.candidates(self._record.id)
         completed = [own for own in records if own.state is CandidateState.COMPLETED]
         if not completed:
@@ -162,7 +163,7 @@ class Foreground:
             "test_error": best.test_error,
             "train_flops": best.train_flops_spent,
             "seconds": best.seconds,
-            "search_seconds": search.elapsed,
+            "search_seconds": elapsed,
             "search_flops": sum(search.ledger.balance(name).spent for name in ("search", "final")),
             "export": f"nas export {self._record.id}/{best.number} --out model",
         }

@@ -127,7 +127,7 @@ def _result(candidate: Candidate, cost: Cost, plan: Plan, finish: Finish) -> dic
         "flop_convention": FLOP_CONVENTION,
         "seconds": finish.seconds,
         "time_bound": finish.time_bound,
-        "costs": cost.to_dict(),
+        "costs": {**cost.to_dict(), "memory_bytes": plan.memory_bytes},
         "plan": plan.to_dict(),
         "candidate": candidate.to_dict(),
     }
@@ -142,7 +142,8 @@ class DialPlan:
     plan: Plan
 
     def to_dict(self) -> dict[str, Any]:
-        return {"candidate": self.candidate.to_dict(), "costs": self.cost.to_dict(), "plan": self.plan.to_dict()}
+        costs = {**self.cost.to_dict(), "memory_bytes": self.plan.memory_bytes}
+        return {"candidate": self.candidate.to_dict(), "costs": costs, "plan": self.plan.to_dict()}
 
     def text(self) -> str:
         """Lines for people."""

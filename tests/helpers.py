@@ -1,6 +1,7 @@
 """A tiny search and all it stands on, which a driver can leave and another enter."""
 
-from collections.abc import Callable, Mapping
+import random
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,8 +14,9 @@ from nas.data.corpora import Corpus
 from nas.data.texts import Texts
 from nas.plan import Speed
 from nas.ports import Assignment, Done, Driver, Engine, Outcome, Suggester, Wait
+from nas.propose import UNIFORM_SEEDS
 from nas.records import CandidateRecord, CurvePoint, DecisionRecord, SearchRecord, SearchState, Verdict
-from nas.search import UNIFORM_SEEDS, Search, prepare
+from nas.search import Search, prepare
 from nas.space import load_space
 from nas.spec import SearchSpec, parse_spec
 from nas.train.worker import Workshop
@@ -34,7 +36,7 @@ SPACE: dict[str, Any] = {
 SPEC: dict[str, Any] = {
     "corpus": "tiny",
     "space": SPACE,
-    "budget": {"total": {"compute": "5GFLOP"}, "final": 0.25, "candidate": {"compute": "250MFLOP"}},
+    "budget": {"total": {"compute": "3GFLOP"}, "final": 0.25, "candidate": {"compute": "250MFLOP"}},
     "limits": {"params": "30k"},
 }
 SPEED = Speed(seconds_per_flop=1e-9, seconds_per_element=0.0, seconds_per_operation=0.0)
@@ -171,3 +173,54 @@ class Fated(Watched):
         if own := self.kinds.get(outcome.number):
             outcome = replace(outcome, kind=own.pop(0), val_bpb=None, val_error=None, artifact="", detail="by fate")
         super().finish(outcome)
+
+
+class Simulation:
+    """An engine without training: ``parallel`` candidates at a time whose losses and fates are drawn."""
+
+    def __init__(self, seed: int, parallel: int) -> None:
+        self.rng, self.parallel = random.Random(seed), parallel
+        self.running: dict[int, Iterator[CurvePoint]] = {}
+        self.assignments: dict[int, Assignment] = {}
+        self.most = 0
+
+    def run(self, driver: Driver, steps: int) -> bool:
+        """At most so many answers; whether all is done."""
+        for _ in range(steps):
+            answer = driver.next() if len(self.running) < self.parallel else Wait()
+            if isinstance(answer, Assignment):
+                self.running[answer.number] = self.curve(answer)
+                self.assignments[answer.number] = answer
+                self.most = max(self.most, len(self.running))
+            elif isinstance(answer, Done):
+                assert not self.running
+                return True
+            else:
+                self.advance(driver, self.rng.choice(sorted(self.running)))
+        return False
+
+    def curve(self, assignment: Assignment) -> Iterator[CurvePoint]:
+        plan = assignment.plan
+        for rung in (0.125, 0.25, 0.5):
+            step = max(1, int(rung * plan.steps))
+            yield CurvePoint(
+                "s", assignment.number, assignment.attempt, step, rung, step * plan.step_flops, 1.0,
+                val_bpb=self.rng.uniform(2, 4) - rung, rung=rung,
+            )  # fmt: skip
+
+    def advance(self, driver: Driver, number: int) -> None:
+        point = next(self.running[number], None)
+        if point is None:
+            self.end(driver, number, self.rng.choices(KINDS, WEIGHTS)[0], 1.0)
+        elif driver.report(point) is Verdict.STOP:
+            self.end(driver, number, "stopped", point.progress)
+
+    def end(self, driver: Driver, number: int, kind: str, share: float) -> None:
+        del self.running[number]
+        own = self.assignments[number]
+        spent = int(share * own.plan.train_flops)
+        loss = self.rng.uniform(1, 3) if kind == "completed" else None
+        driver.finish(Outcome(number, own.attempt, kind, spent, spent, own.plan.eval_flops // 2, 1.0, val_bpb=loss))
+
+
+KINDS, WEIGHTS = ("completed", "lost", "diverged", "out_of_memory"), (12, 3, 1, 1)

@@ -1,6 +1,5 @@
 """Checkpoints that are there whole or not at all, and hold no code."""
 
-import pickle
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +17,12 @@ def save_checkpoint(path: Path, state: dict[str, Any]) -> None:
     Raises `DiskFullError` or `StorageError` with the path; an older checkpoint of that name then still stands.
     """
     with atomic_file(path) as file:
-        torch.save({"format": FORMAT, **state}, file)
+        try:
+            torch.save({"format": FORMAT, **state}, file)
+        except RuntimeError as error:  # torch trips over the half-written file and hides why it is one
+            if isinstance(error.__context__, OSError):
+                raise error.__context__ from None
+            raise
 
 
 def load_checkpoint(path: Path) -> dict[str, Any] | None:
@@ -31,7 +35,7 @@ def load_checkpoint(path: Path) -> dict[str, Any] | None:
         return None
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
-    except (OSError, RuntimeError, EOFError, ValueError, KeyError, pickle.UnpicklingError) as error:
+    except Exception as error:  # what torch raises depends on where the damage lies
         raise StorageError(f"{path}: must be a whole checkpoint, found: {type(error).__name__}") from error
     if not isinstance(state, dict) or state.get("format") != FORMAT:
         raise StorageError(f"{path}: must be a checkpoint of format {FORMAT}")

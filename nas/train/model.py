@@ -188,7 +188,7 @@ class Transformer(nn.Module):
 
         Matrices are normal with standard deviation 1 / sqrt(fan in), projections into the residual stream are zero
         (so that each block starts as the identity), and so is a head of its own. An embedding of its own has
-        deviation 1, a shared one 1 / sqrt(D), so that the first logits are of order 1.
+        deviation 1, a shared one 1 / sqrt(D): its first logits are of order 1, but sqrt(D) for the token just read.
         """
         generator = torch.Generator().manual_seed(seed)
         for name, parameter in self.named_parameters():

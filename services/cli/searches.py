@@ -9,6 +9,7 @@ import typer
 from nas.records import SearchRecord, SearchState, to_dict
 from services.cli.access import look, opened
 from services.cli.output import Format, Output, emit_json, emit_lines, say
+from services.home import Home
 
 SearchId = Annotated[str, typer.Argument(metavar="ID", help="A search: its id, a beginning of it, or its name.")]
 
@@ -20,7 +21,7 @@ def ls(output: Output = Format.TABLE) -> None:
     """
     from nas.units import format_seconds
 
-    with opened() as (_, store):
+    with opened() as (home, store):
         searches = store.searches()
     if output is Format.JSON:
         emit_json({"searches": [_summary(own) for own in searches]})
@@ -34,6 +35,16 @@ def ls(output: Output = Format.TABLE) -> None:
         for own in searches:
             elapsed = format_seconds(float(own.setting.get("elapsed", 0.0)))
             print(f"{own.id:<{wide}}  {own.state:<9}  {elapsed:<12}  {_loss(own)}".rstrip())
+        for own in searches:
+            if own.state is SearchState.RUNNING:
+                _say_when_left(home, own)
+
+
+def _say_when_left(home: Home, search: SearchRecord) -> None:
+    """A search that no process is at work on (it was interrupted, failed or killed) can go on."""
+    over = search.state in (SearchState.COMPLETED, SearchState.CANCELLED)
+    if not over and not home.is_claimed(search.id):
+        say(f"no process is at work on {search.id}; go on with: nas resume {search.id}")
 
 
 def _loss(search: SearchRecord) -> str:
@@ -76,8 +87,7 @@ def status(search: SearchId, output: Output = Format.TABLE) -> None:
             f"{name:<11}{format_flops(balance.spent)} of {format_flops(balance.granted)} spent, "
             f"{format_seconds(balance.seconds)} of worker time"
         )
-    if seen.search.state not in (SearchState.COMPLETED, SearchState.CANCELLED) and not home.is_claimed(seen.search.id):
-        say(f"no process is at work on it; go on with: nas resume {seen.search.id}")
+    _say_when_left(home, seen.search)
 
 
 def candidates(search: SearchId, output: Output = Format.TABLE) -> None:

@@ -26,7 +26,8 @@ class Finished:
 
 @pytest.fixture(scope="session")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Finished:
-    place = make_place(tmp_path_factory.mktemp("finished"))
+    place = make_place(tmp_path_factory.mktemp("finished"), size=9_000)
+    place.write_spec(total="  total: {compute: 8GFLOP}", candidate="  candidate: {compute: 300MFLOP}")
     done = place.run("run", "tiny.yaml", "-o", "json")
     assert done.code == 0, done.err
     return Finished(place, done, done.json["id"])
@@ -35,9 +36,3 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Finished:
 @pytest.fixture
 def place(tmp_path: Path) -> Place:
     return make_place(tmp_path)
-
-
-@pytest.fixture
-def warm(tmp_path: Path, finished: Finished) -> Place:
-    """A place whose tokenizers are made already."""
-    return make_place(tmp_path, cache_of=finished.place)

@@ -65,11 +65,10 @@ class Place:
     def home(self) -> Path:
         return self.folder / "home"
 
-    def write_spec(self, name: str = "tiny.yaml", **changes: str) -> Path:
-        """The spec with lines replaced: by ``budget_total="..."`` the line of ``total``, by ``name="..."`` that of
-        ``name``."""
+    def write_spec(self, name: str = "tiny.yaml", **lines_by_field: str) -> Path:
+        """The spec with the lines of some fields replaced."""
         lines = SPEC.splitlines()
-        for field, line in changes.items():
+        for field, line in lines_by_field.items():
             at = next(i for i, old in enumerate(lines) if old.strip().startswith(f"{field}:"))
             lines[at] = line
         path = self.folder / name
@@ -93,26 +92,27 @@ class Place:
 
     def start(self, *arguments: object, **options: Any) -> "subprocess.Popen[str]":
         """A command in a process group of its own."""
-        options = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "stdin": subprocess.DEVNULL} | options
+        streams = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "stdin": subprocess.DEVNULL}
+        environment = {**os.environ, **self.environment(options.pop("environment", {}))}
         return subprocess.Popen(
             [*COMMAND, *map(str, arguments)],
             cwd=self.folder,
-            env={**os.environ, **self.environment(options.pop("environment", {}))},
+            env=environment,
             text=True,
             start_new_session=True,
-            **options,
+            **{**streams, **options},
         )
 
     def environment(self, more: Mapping[str, str]) -> dict[str, str]:
         return {"NAS_HOME": str(self.home), "OMP_NUM_THREADS": "1", "COLUMNS": "120"} | dict(more)
 
 
-def make_place(folder: Path, cache_of: Place | None = None) -> Place:
-    """A place with texts and a spec; ``cache_of`` lends its tokenizers."""
+def make_place(folder: Path, size: int = 4_000, cache_of: Place | None = None) -> Place:
+    """A place with texts of ``size`` characters and a spec; ``cache_of`` lends the tokenizers of the same texts."""
     place = Place(folder)
     (folder / "texts").mkdir(parents=True)
     for seed in range(6):
-        (folder / "texts" / f"{seed}.txt").write_text(english(4_000, seed))
+        (folder / "texts" / f"{seed}.txt").write_text(english(size, seed))
     place.write_spec()
     if cache_of is not None:
         shutil.copytree(cache_of.home / "cache", place.home / "cache")

@@ -16,7 +16,7 @@ def _one_thread() -> None:
 
 @pytest.fixture(scope="session")
 def random_model() -> Callable[..., Transformer]:
-    """`Transformer.initialise` leaves output projections and heads at zero, which would hide what the blocks compute."""
+    """`Transformer.initialise` leaves output projections at zero, which would hide what the blocks compute."""
 
     def build(architecture: Architecture, dropout: float = 0.0, *, recompute: bool = False) -> Transformer:
         model = Transformer(architecture, dropout, recompute=recompute)

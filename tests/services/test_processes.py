@@ -1,0 +1,199 @@
+"""The command as a process: interrupted, killed, on a terminal, on a full disk, with a reader that has gone."""
+
+import contextlib
+import ctypes
+import os
+import re
+import resource
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from nas.adapters.sql.store import open_store
+from nas.records import SearchRecord
+from tests.services.conftest import Finished
+from tests.services.driving import COMMAND, Place, ending, gone, group, interrupt, lines_until
+from tests.services.terminal import COLUMNS, Terminal, screen
+
+HEAVY = ("torch", "ray", "optuna", "sqlalchemy", "alembic", "numpy", "transformers", "plotly", "pandas")
+
+
+def search_of(place: Place) -> SearchRecord:
+    """The one search of a home."""
+    store = open_store(f"sqlite:///{place.home / 'nas.db'}")
+    (search,) = store.searches()
+    store.close()
+    return search
+
+
+def assert_completes(place: Place, search: str) -> None:
+    """Resumed in this process, the search ends as one that was never interrupted would: each candidate once."""
+    done = place.run("resume", search, "-o", "json")
+    assert done.code == 0, done.err
+    assert (done.json["id"], done.json["state"]) == (search, "completed")
+    candidates = place.run("candidates", search, "-o", "json").json["candidates"]
+    assert len({own["id"] for own in candidates}) == len(candidates)
+    assert {own["state"] for own in candidates} <= {"completed", "stopped", "rejected", "diverged"}
+    assert done.json["result"]["number"] == candidates[-1]["number"]
+    assert done.json["result"]["search_flops"] <= 3 * 10**9
+
+
+def test_ctrl_c_on_a_terminal(place: Place) -> None:
+    terminal = Terminal(place, "run", "tiny.yaml")
+    with ending(terminal.process):
+        terminal.read_until("candidate 2 (")
+        search = search_of(place)
+        assert place.run("status", search.id).err == "", "a process is at work on it"
+        refused = place.run("resume", search.id)
+        assert refused.code == 1
+        assert refused.err == f"nas: search {search.id} runs in another process; interrupt that one first\n"
+        terminal.type("\x03")
+        assert terminal.end() == 130
+        assert gone(terminal.process.pid) == []
+
+    assert re.search(r"\d:\d\d  (begins|.*\d [GM]?FLOP spent)", terminal.output), "the live line"
+    lines = [line for line in terminal.screen() if line]
+    assert lines[-1] == f"interrupted; what was done is kept. Go on with: nas resume {search.id}"
+    known = (r"(corpus|tokenizers|device|space|dial|largest|epochs|budget|search) +\S.*", r" +\d:\d\d  \S.*", r"\^C")
+    garbled = [line for line in lines[:-1] if not re.fullmatch("|".join(known), line) and "interrupted" not in line]
+    assert garbled == []
+    assert not any("spent" in line for line in lines), "the live line is gone when all is over"
+
+    paused = search_of(place)
+    assert (paused.state, paused.reason) == ("paused", "interrupted")
+    said = place.run("status", search.id)
+    assert said.out.startswith(f"{search.id}: paused (interrupted)\n")
+    assert said.err == f"no process is at work on {search.id}; go on with: nas resume {search.id}\n"
+    assert_completes(place, search.id)
+
+
+def test_what_the_screen_of_the_tests_knows() -> None:
+    assert screen("one\r\ntwo\r\x1b[2Kthree\r\n\x1b[1A\r\x1b[2K") == ["one", "", ""]
+    assert screen("\x1b[?25l\x1b[1mab\x1b[0m\rc" + "x" * COLUMNS) == ["c" + "x" * (COLUMNS - 1), "x"]
+
+
+def test_a_killed_search_goes_on(place: Place) -> None:
+    with ending(place.start("run", "tiny.yaml")) as process:
+        lines_until(process.stderr, "candidate 1 (")
+        process.kill()
+        process.wait(30)
+    killed = search_of(place)
+    assert killed.state == "running"
+    listed = place.run("ls")
+    assert listed.err == f"no process is at work on {killed.id}; go on with: nas resume {killed.id}\n"
+    assert_completes(place, killed.id)
+    completed = search_of(place)
+    assert completed.started_at == killed.started_at
+    assert completed.setting["elapsed"] > killed.setting["elapsed"]
+
+
+def test_workers_end_with_their_search(place: Place) -> None:
+    place.write_spec(method="method: {parallel: 2}")
+    with ending(place.start("run", "tiny.yaml")) as process:
+        lines_until(process.stderr, "candidate 1 (")
+        assert len(group(process.pid)) >= 3
+        process.kill()
+        process.wait(30)
+        assert gone(process.pid) == []
+
+    search = search_of(place)
+    with ending(place.start("resume", search.id)) as process:
+        lines_until(process.stderr, "completed")
+        interrupt(process)
+        out, err = process.communicate(timeout=30)
+        assert process.returncode == 130
+        assert gone(process.pid) == []
+    assert (out, err.splitlines()[-1]) == (
+        "",
+        f"interrupted; what was done is kept. Go on with: nas resume {search.id}",
+    )
+    assert "Traceback" not in err
+    assert search_of(place).state == "paused"
+    assert_completes(place, search.id)
+
+
+def test_ctrl_c_before_the_search_began(place: Place) -> None:
+    with ending(place.start("run", "tiny.yaml")) as process:
+        lines_until(process.stderr, "tokenizers")
+        interrupt(process)
+        out, err = process.communicate(timeout=30)
+    assert (process.returncode, out) == (130, "")
+    assert err.endswith("interrupted before the search began; nothing is kept\n")
+    assert place.run("ls", "-o", "id").out == ""
+
+
+@contextlib.contextmanager
+def small_disk(folder: Path, size: str) -> Iterator[bool]:
+    """A file system of that size; false where this process may not mount one."""
+    folder.mkdir()
+    library = ctypes.CDLL(None, use_errno=True)
+    mounted = library.mount(b"tmpfs", bytes(folder), b"tmpfs", 0, f"size={size}".encode()) == 0
+    try:
+        yield mounted
+    finally:
+        if mounted:
+            library.umount2(bytes(folder), 2)  # MNT_DETACH
+
+
+def test_a_full_disk(place: Place) -> None:
+    with small_disk(place.home, "8m") as mounted, ending(place.start("run", "tiny.yaml")) as process:
+        lines_until(process.stderr, "candidate 0 (")
+        if mounted:
+            filler = place.home / "filler"
+            with contextlib.suppress(OSError), filler.open("wb", buffering=0) as file:
+                while file.write(bytes(4096)):
+                    pass
+        else:
+            resource.prlimit(process.pid, resource.RLIMIT_FSIZE, (4096, 4096))
+        out, err = process.communicate(timeout=60)
+        search = search_of(place)
+        assert (process.returncode, out) == (1, "")
+        *_, hint, complaint = err.splitlines()
+        assert hint == f"failed; what was done is kept. Go on with: nas resume {search.id}"
+        assert complaint.startswith(f"nas: database sqlite:///{place.home}/nas.db: the disk ")
+        assert "full" in complaint
+        assert "Traceback" not in err
+        if mounted:
+            filler.unlink()
+        assert_completes(place, search.id)
+
+
+@pytest.mark.parametrize("arguments", [("candidates",), ("candidates", "-o", "json"), ("status", "-o", "id")])
+def test_a_reader_that_has_gone(finished: Finished, arguments: tuple[str, ...]) -> None:
+    command, *options = arguments
+    with ending(finished.place.start(command, finished.id, *options)) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        process.stdout.close()
+        assert process.stderr.read() == ""
+        assert process.wait(30) in (0, 1)
+
+
+def test_head(finished: Finished) -> None:
+    shell = shutil.which("bash")
+    if shell is None:
+        pytest.skip("there is no bash")
+    pipe = f"'{sys.executable}' -m services.cli.main candidates {finished.id} | head -1"
+    place = finished.place
+    done = subprocess.run(
+        [shell, "-c", pipe], env={**os.environ, **place.environment({})}, capture_output=True, text=True, timeout=60
+    )
+    assert done.stdout.split()[:3] == ["number", "origin", "state"]
+    assert (done.stdout.count("\n"), done.stderr) == (1, "")
+
+
+def test_help_is_there_at_once(tmp_path: Path) -> None:
+    """Nothing heavy is imported; how long it took is printed, and is no promise of this machine."""
+    command = [sys.executable, "-X", "importtime", *COMMAND[1:], "--help"]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, cwd=tmp_path)
+    imported = {line.rpartition("|")[2].strip().partition(".")[0] for line in done.stderr.splitlines()}
+    assert "typer" in imported
+    assert sorted(imported & set(HEAVY)) == []
+    began = time.monotonic()
+    subprocess.run([*COMMAND, "--help"], capture_output=True, check=True, cwd=tmp_path)
+    print(f"nas --help: {(time.monotonic() - began) * 1000:.0f} ms")

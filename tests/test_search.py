@@ -1,0 +1,617 @@
+"""A search over the real store, study and training, on a few kilobytes of text."""
+
+import random
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import optuna
+import pytest
+from optuna.trial import TrialState
+
+from nas.adapters.sql.store import open_store
+from nas.appraise import Appraiser
+from nas.data.texts import Texts
+from nas.errors import InfeasibleError, StateError
+from nas.gate import MINIMUM_STEPS
+from nas.ledger import FINAL, SEARCH
+from nas.outcome import objectives
+from nas.pareto import front_mask, knee
+from nas.plan import Plan, Speed
+from nas.ports import Assignment, Done, Driver, Outcome, Wait
+from nas.prune import Policy, Standing, decide
+from nas.records import CandidateState, CurvePoint, LedgerRecord, Origin, Verdict
+from nas.search import MAXIMUM_LOST, Search, choose, describe, prepare
+from nas.space import load_space
+from nas.spec import SearchSpec
+from tests.helpers import SPACE, SPEED, Fated, Simulation, Watched, World, spec_of, timeless
+
+Make = Callable[..., World]
+SMALL = {"total": {"compute": "1.5GFLOP"}}
+
+
+def make_world(texts: Texts, folder: Path, spec: SearchSpec | None = None, speed: Speed | None = None) -> World:
+    folder.mkdir(exist_ok=True)
+    return World(open_store("sqlite://"), f"sqlite:///{folder}/study.db", texts, folder, spec or spec_of(), speed)
+
+
+@pytest.fixture
+def make(tiny_texts: Texts, tmp_path: Path) -> Iterator[Make]:
+    """Makes worlds; each has a folder of its own."""
+    worlds: list[World] = []
+
+    def make(spec: SearchSpec | None = None, speed: Speed | None = None) -> World:
+        worlds.append(make_world(tiny_texts, tmp_path / str(len(worlds)), spec, speed))
+        return worlds[-1]
+
+    yield make
+    for world in worlds:
+        world.close()
+
+
+@pytest.fixture(scope="module")
+def whole(tiny_texts: Texts, tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+    """A search that nothing disturbed."""
+    world = make_world(tiny_texts, tmp_path_factory.mktemp("whole"))
+    yield world.run()
+    world.close()
+
+
+def searched(world: World) -> list[Any]:
+    return [own for own in world.candidates if own.origin is not Origin.FINAL]
+
+
+def same_beginning(world: World, other: World) -> bool:
+    """Whether a search with less money did what the other did, as far as it went."""
+    own = [timeless(record) for record in searched(world)]
+    return len(own) > 2 and own == [timeless(record) for record in searched(other)[: len(own)]]
+
+
+def trials(world: World) -> list[optuna.trial.FrozenTrial]:
+    return optuna.load_study(study_name="s", storage=world.study).get_trials(deepcopy=False)
+
+
+# --- A whole search ---------------------------------------------------------------------------------------------------
+
+
+def test_it_ends_with_one_final_run_of_the_best(whole: World) -> None:
+    finals = [own for own in whole.candidates if own.origin is Origin.FINAL]
+    assert [own.number for own in finals] == [len(whole.candidates) - 1]
+    assert all(own.state.terminal for own in whole.candidates)
+    best = min((own for own in searched(whole) if own.val_bpb is not None), key=lambda own: own.val_bpb)
+    assert choose(whole.spec, whole.candidates) == best
+    assert finals[0].state is CandidateState.COMPLETED
+    assert finals[0].reason.startswith(f"candidate {best.number} scaled to ")
+    assert finals[0].val_bpb < best.val_bpb, "more money, better model"
+
+
+def test_only_the_final_run_reads_the_test_split(whole: World) -> None:
+    assert [own.origin for own in whole.candidates if own.test_bpb is not None] == [Origin.FINAL]
+
+
+def test_seeds_come_first(whole: World) -> None:
+    origins = [str(own.origin) for own in searched(whole)]
+    assert origins[:10] == ["dial", "largest"] + 8 * ["uniform"]
+    assert set(origins[10:]) == {"proposed"}
+    forecast = whole.record.setting["forecast"]
+    assert [own.knobs for own in searched(whole)[:2]] == [forecast["dial"], forecast["largest"]]
+
+
+def test_the_same_seed_gives_the_same_search(whole: World, make: Make) -> None:
+    again = make().run()
+    assert again.fate() == whole.fate()
+    other = make(spec_of(method={"seed": 1}, budget=SMALL)).run()
+    assert [own.id for own in other.candidates] != [own.id for own in whole.candidates][: len(other.candidates)]
+
+
+def test_no_candidate_is_trained_twice(whole: World) -> None:
+    ids = Counter(own.id for own in searched(whole))
+    assert set(ids.values()) == {1}
+    attempts = Counter(own.number for own in whole.store.attempts("s"))
+    assert attempts == {own.number: 1 for own in whole.candidates if own.plan}
+
+
+def test_what_the_gate_refuses_is_recorded_and_told_as_a_constraint(whole: World) -> None:
+    rejected = {own.number: own for own in searched(whole) if own.state is CandidateState.REJECTED}
+    assert rejected
+    told = {trial.user_attrs["number"]: trial for trial in trials(whole) if "number" in trial.user_attrs}
+    for number, record in rejected.items():
+        limit, rest = record.reason.split(": needs ")
+        assert ", allowed " in rest
+        assert told[number].state is TrialState.PRUNED
+        assert told[number].constraints[limit] > 0
+        assert told[number].user_attrs["candidate"] == record.id
+        assert not record.plan and not whole.store.points("s", number)
+    for number, trial in told.items():
+        assert all(excess <= 0 for excess in trial.constraints.values()) is (number not in rejected)
+    assert {trial.state for trial in trials(whole) if "number" in trial.user_attrs} == {
+        TrialState.COMPLETE,
+        TrialState.PRUNED,
+    }
+
+
+def test_decisions_follow_from_the_inputs_that_are_stored_with_them(whole: World) -> None:
+    decisions = whole.store.decisions("s")
+    assert {own.verdict for own in decisions} == set(Verdict), "all three were needed"
+    for stored in decisions:
+        inputs = stored.inputs
+        own, *peers = (
+            Standing(raw["number"], raw["loss"], tuple(raw["costs"])) for raw in (inputs["own"], *inputs["peers"])
+        )
+        again = decide(inputs["rung"], own, peers, Policy(**inputs["policy"]), inputs["seed"])
+        assert (again.verdict, again.reason) == (stored.verdict, stored.reason)
+        assert own.number == stored.number and inputs["rung"] == stored.rung
+        point = next(p for p in whole.store.points("s", stored.number) if p.rung == stored.rung)
+        assert point.val_bpb == own.loss
+
+
+def test_a_stop_is_obeyed_at_once_and_an_audited_one_not_at_all(whole: World) -> None:
+    verdicts = {(own.number, own.verdict) for own in whole.store.decisions("s")}
+    stopped = {number for number, verdict in verdicts if verdict is Verdict.STOP}
+    audited = {number for number, verdict in verdicts if verdict is Verdict.AUDIT}
+    assert stopped and audited
+    for own in searched(whole):
+        assert (own.state is CandidateState.STOPPED) is (own.number in stopped)
+        if own.number in stopped:
+            last = whole.store.points("s", own.number)[-1]
+            assert last.rung is not None and last.flops == own.train_flops_spent < own.train_flops_planned
+            assert own.val_bpb is None
+        if own.number in audited:
+            assert own.state is CandidateState.COMPLETED and own.train_flops_spent == own.train_flops_planned
+
+
+def test_no_checkpoint_is_left(whole: World) -> None:
+    assert list(whole.folder.rglob("*.pt")) == []
+
+
+def test_nothing_is_pruned_by_the_policy_none_and_the_knee_may_be_chosen(make: Make) -> None:
+    spec = spec_of(method={"policy": "none", "choose": "knee"}, budget=SMALL, minimize=["val_bpb", "params"])
+    world = make(spec).run()
+    assert {own.verdict for own in world.store.decisions("s")} == {Verdict.CONTINUE}
+    completed = [own for own in searched(world) if own.state is CandidateState.COMPLETED]
+    values = [objectives(spec.minimize, own) for own in completed]
+    chosen = completed[knee(values)]
+    assert front_mask(values)[knee(values)]
+    assert choose(spec, world.candidates) == chosen
+    assert world.candidates[-1].reason.startswith(f"candidate {chosen.number} scaled")
+
+
+def test_without_a_final_share_there_is_no_final_run(make: Make) -> None:
+    world = make(spec_of(budget={"total": {"compute": "1GFLOP"}, "final": 0})).run()
+    assert all(own.origin is not Origin.FINAL for own in world.candidates)
+    assert any(own.state is CandidateState.COMPLETED for own in world.candidates)
+
+
+# --- Money ------------------------------------------------------------------------------------------------------------
+
+
+def check_account(spec: SearchSpec, lines: list[LedgerRecord]) -> None:
+    """The laws of the account, by arithmetic of its own, after every line."""
+    granted = {SEARCH: spec.budget.search_compute, FINAL: spec.budget.final_compute}
+    spent, opened = Counter[str](), dict[int, LedgerRecord]()
+    over = False
+    for sequence, line in enumerate(lines, start=1):
+        assert line.sequence == sequence
+        assert line.account == (FINAL if over or line.kind == "transfer" else SEARCH), "the search spends its own share"
+        if line.kind == "reserve":
+            assert line.number is not None and line.number not in opened
+            opened[line.number] = line
+        elif line.kind == "transfer":
+            over = True
+            assert not opened, "no candidate of the search is in training any more"
+            granted[SEARCH] -= line.flops
+            granted[FINAL] += line.flops
+        else:
+            spent[line.account] += line.flops
+            if line.kind == "settle":
+                assert line.number is not None and line.flops <= opened.pop(line.number).flops
+        for account, most in granted.items():
+            assert spent[account] + sum(own.flops for own in opened.values() if own.account == account) <= most
+        assert sum(granted.values()) == spec.budget.total.compute
+    assert not opened
+
+
+def test_the_account_keeps_its_laws(whole: World) -> None:
+    check_account(whole.spec, whole.store.ledger("s"))
+    settled = {line.number: line.flops for line in whole.store.ledger("s") if line.kind == "settle"}
+    trained = [own for own in whole.candidates if own.plan]
+    assert settled == {own.number: own.train_flops_spent + own.eval_flops for own in trained}
+    for own in trained[:-1]:
+        assert own.train_flops_spent <= own.train_flops_planned <= whole.spec.budget.candidate.compute
+        step = Plan.from_dict(own.plan).step_flops
+        assert whole.spec.budget.candidate.compute - own.train_flops_planned < step, "the limit is used up"
+
+
+def test_what_the_search_leaves_goes_to_the_final_run(whole: World) -> None:
+    (line,) = [line for line in whole.store.ledger("s") if line.kind == "transfer"]
+    plan = Plan.from_dict(whole.candidates[-1].plan)
+    assert line.flops > 0
+    assert 0 <= whole.spec.budget.final_compute + line.flops - plan.flops < plan.step_flops
+
+
+def test_work_without_a_candidate_is_charged(make: Make) -> None:
+    world = make()
+    search = world.enter()
+    search.charge(1_000, 2.5, "device speed")
+    balance = search.ledger.balance(SEARCH)
+    assert (balance.spent, balance.seconds) == (1_000, 2.5)
+    with pytest.raises(StateError, match="are free"):
+        search.charge(balance.granted, 0.0, "too much")
+    assert len(world.store.ledger("s")) == 1
+
+
+# --- Limits -----------------------------------------------------------------------------------------------------------
+
+
+def test_the_number_of_candidates_is_kept(make: Make) -> None:
+    world = make(spec_of(budget={"total": {"compute": "3GFLOP", "candidates": 3}})).run()
+    trained = [own for own in searched(world) if own.plan]
+    assert len(trained) == 3
+    assert world.candidates[-1].origin is Origin.FINAL
+
+
+def test_an_exhausted_space_ends_the_search(make: Make) -> None:
+    knobs = {"depth": [1, 2], "width": 16, "vocabulary": [256, 320], "head_size": 8, "context": 32, "batch_tokens": 64}
+    world = make(spec_of(space={"knobs": knobs}, limits={}, budget={"candidate": {"compute": "100MFLOP"}}))
+    search = world.enter()
+    world.run(search)
+    assert len(searched(world)) == len({own.id for own in searched(world)}) == 4
+    assert world.candidates[-1].origin is Origin.FINAL
+    assert isinstance(answer := search.next(), Done) and answer.reason == "the space is exhausted"
+    forgotten = [trial for trial in trials(world) if trial.state is TrialState.FAIL]
+    assert forgotten, "known points were proposed"
+    assert all("number" not in trial.user_attrs for trial in forgotten)
+
+
+def test_a_space_where_nothing_fits(tiny_texts: Texts) -> None:
+    spec = spec_of(limits={"params": 1000})
+    with pytest.raises(InfeasibleError) as caught:
+        prepare(spec, load_space(spec.space), Appraiser(tiny_texts, spec.limits))
+    assert "1 layers of width 16, vocabulary 256" in str(caught.value)
+    assert "params: needs " in str(caught.value) and ", allowed 1k" in str(caught.value)
+
+
+def test_nothing_is_left_for_the_search(tiny_texts: Texts) -> None:
+    spec = spec_of(budget={"total": {"compute": "250MFLOP"}, "final": 0})
+    spec = replace(spec, budget=replace(spec.budget, final=1.0))
+    with pytest.raises(InfeasibleError, match="final share"):
+        prepare(spec, load_space(spec.space), Appraiser(tiny_texts, spec.limits))
+
+
+class Timed(Watched):
+    """A driver whose clock goes on by what each run is predicted to take, times ``factor``."""
+
+    def __init__(self, world: World, search: Search, factor: float = 1.0) -> None:
+        super().__init__(search)
+        self.world, self.factor = world, factor
+        self.handed: list[tuple[float, Assignment]] = []
+
+    def next(self) -> Assignment | Wait | Done:
+        answer = self.driver.next()
+        if isinstance(answer, Assignment):
+            self.handed.append((self.world.clock(), answer))
+        return answer
+
+    def finish(self, outcome: Outcome) -> None:
+        plan = self.handed[-1][1].plan
+        share = outcome.train_flops / plan.train_flops
+        self.world.clock.seconds += self.factor * plan.seconds * share
+        self.driver.finish(replace(outcome, seconds=self.factor * plan.seconds * share))
+
+
+def test_nothing_is_begun_that_would_end_too_late(make: Make) -> None:
+    spec = spec_of(budget={"total": {"compute": "3GFLOP", "time": "2s"}})
+    world = make(spec, SPEED)
+    timed = Timed(world, world.enter())
+    world.run(timed)
+    *runs, (final_start, final) = timed.handed
+    assert 0 < len(runs) < 12, "time ends it, not money"
+    for start, assignment in runs:
+        assert start + assignment.plan.seconds <= spec.budget.search_time
+        assert assignment.deadline_seconds == pytest.approx(spec.budget.search_time - start)
+    assert final.final and final.plan.bound == "time"
+    assert final_start + final.plan.seconds <= 2.0
+    assert final.deadline_seconds == pytest.approx(2.0 - final_start)
+
+
+def test_a_search_that_is_out_of_time_ends_without_a_final_run(make: Make) -> None:
+    world = make(spec_of(budget={"total": {"compute": "3GFLOP", "time": "2s"}}), SPEED)
+    search = world.enter(elapsed=3.0)
+    assert search.elapsed == 3.0
+    assert isinstance(search.next(), Done)
+    assert world.candidates == []
+
+
+def test_a_candidate_has_its_own_deadline_over_all_its_attempts(make: Make) -> None:
+    spec = spec_of(budget={"candidate": {"compute": "250MFLOP", "time": "1s"}, "total": {"compute": "3GFLOP"}})
+    world = make(spec, SPEED)
+    search = world.enter()
+    first = search.next()
+    assert isinstance(first, Assignment) and first.deadline_seconds == 1.0
+    search.report(CurvePoint("s", first.number, 0, 3, 0.1, 3 * first.plan.step_flops, 0.25, train_bpb=8.0))
+    again = world.enter().next()
+    assert isinstance(again, Assignment) and again.attempt == 1
+    assert again.deadline_seconds == 0.75
+
+
+def test_a_candidate_that_is_too_slow_for_its_time_is_refused(make: Make) -> None:
+    """And does not end the search."""
+    budget = {"candidate": {"compute": "1GFLOP", "time": "1s"}, "total": {"compute": "30GFLOP", "candidates": 16}}
+    knobs = {**SPACE["knobs"], "depth": [1, 4], "width": 16}
+    world = make(spec_of(space={"knobs": knobs}, budget=budget), Speed(0.0, 0.0, seconds_per_operation=1e-4))
+    assert Simulation(0, parallel=1).run(world.enter(), 1000)
+    late = [own for own in searched(world) if "time: " in own.reason]
+    assert late and all(own.state is CandidateState.REJECTED for own in late)
+    assert late[0].reason.startswith(f"time: {MINIMUM_STEPS} steps need ") and late[0].reason.endswith(", allowed 1 s")
+    told = {trial.user_attrs.get("number"): trial for trial in trials(world)}
+    assert all(told[own.number].constraints["time"] > 0 for own in late)
+    assert sum(own.state is not CandidateState.REJECTED for own in searched(world)) == 16
+
+
+def test_the_predicted_speed_is_corrected_by_what_runs_take(make: Make) -> None:
+    spec = spec_of(budget={"total": {"compute": "3GFLOP", "time": "1h"}}, method={"policy": "none"})
+    world = make(spec, SPEED)
+
+    def slowdowns(search: Search, *paces: float) -> list[float]:
+        """Of the plans of runs that then take so much longer than was first predicted."""
+        found = []
+        for pace in paces:
+            answer = search.next()
+            assert isinstance(answer, Assignment)
+            plan, own = answer.plan, 1e-9 * (answer.plan.train_flops + 1.5 * answer.plan.eval_flops)
+            search.finish(Outcome(answer.number, 0, "completed", plan.train_flops, 0, 0, pace * own, val_bpb=4.0))
+            found.append(plan.seconds / own)
+        return found
+
+    assert slowdowns(world.enter(), 3.0, 5.0, 4.0) == pytest.approx([1.0, 3.0, 5.0])
+    assert slowdowns(world.enter(), 1.0) == pytest.approx([4.0]), "a driver that comes after knows the median too"
+
+
+# --- What goes wrong --------------------------------------------------------------------------------------------------
+
+
+def test_a_lost_attempt_is_made_again_and_then_is_as_good(whole: World, make: Make) -> None:
+    world = make(spec_of(budget=SMALL))
+    world.run(Fated(world.enter(), {0: ["lost"] * (MAXIMUM_LOST - 1), 1: ["lost"]}))
+    assert same_beginning(world, whole)
+    attempts = [(own.number, own.attempt, own.outcome) for own in world.store.attempts("s") if own.number < 2]
+    assert attempts == [(0, 0, "lost"), (0, 1, "lost"), (0, 2, "completed"), (1, 0, "lost"), (1, 1, "stopped")]
+    check_account(world.spec, world.store.ledger("s"))
+    lost = [event for event in world.store.events("s") if event.kind == "lost"]
+    assert [(event.number, event.level) for event in lost] == [(0, "warning"), (0, "warning"), (1, "warning")]
+
+
+def test_outcomes_that_end_a_candidate(make: Make) -> None:
+    """Lost too often, out of memory, diverged: settled, told, never on the front, never chosen."""
+    world = make(spec_of(method={"policy": "none"}))
+    kinds = {0: ["lost"] * MAXIMUM_LOST, 1: ["out_of_memory"], 2: ["diverged"]}
+    world.run(Fated(world.enter(), kinds))
+    ended, told = world.candidates, {trial.user_attrs.get("number"): trial for trial in trials(world)}
+    states = [(str(own.state), own.reason, told[own.number].state) for own in ended[:3]]
+    assert states == [
+        ("failed", "by fate", TrialState.FAIL),
+        ("rejected", "by fate", TrialState.PRUNED),
+        ("diverged", "by fate", TrialState.PRUNED),
+    ]
+    assert len(world.store.attempts("s", 0)) == MAXIMUM_LOST
+    assert told[1].constraints["memory_measured"] > 0
+    assert all(excess <= 0 for excess in told[2].constraints.values()), "diverged is feasible, and worse"
+    assert all(world.store.points("s", number) for number in kinds), "their curves are kept"
+    assert choose(world.spec, ended) not in ended[:3]
+    check_account(world.spec, world.store.ledger("s"))
+
+
+def test_peers_that_broke_are_nobodys_peers(make: Make) -> None:
+    world = make(spec_of(budget={"total": {"compute": "2GFLOP"}}))
+    world.run(Fated(world.enter(), {0: ["diverged"]}))
+    peers = {peer["number"] for decision in world.store.decisions("s") for peer in decision.inputs["peers"]}
+    assert 0 not in peers and 1 in peers
+
+
+def test_a_point_or_an_outcome_of_no_running_candidate(whole: World) -> None:
+    search = whole.enter()
+    with pytest.raises(StateError, match="candidate 0 of search s is not in training"):
+        search.report(CurvePoint("s", 0, 0, 1, 0.1, 1, 0.1))
+    with pytest.raises(StateError, match="candidate 99 of search s is not in training"):
+        search.finish(Outcome(99, 0, "completed", 0, 0, 0, 0.0))
+
+
+def test_a_final_run_that_fails_is_not_made_twice(make: Make) -> None:
+    world = make(spec_of(budget=SMALL))
+    world.run(Fated(world.enter(), {number: ["diverged"] for number in range(3, 99)}))
+    assert [own.state for own in world.candidates if own.origin is Origin.FINAL] == [CandidateState.DIVERGED]
+    before = world.candidates
+    assert isinstance(world.enter().next(), Done)
+    assert world.candidates == before
+
+
+def test_a_search_that_is_stopped_makes_its_final_run(make: Make) -> None:
+    world = make()
+    search = world.enter()
+
+    class Stopping(Watched):
+        def finish(self, outcome: Outcome) -> None:
+            super().finish(outcome)
+            search.stop()
+
+    world.run(Stopping(search))
+    assert [str(own.origin) for own in world.candidates] == ["dial", "final"]
+    assert search.next() == Done("stopped")
+
+
+# --- Drivers that die -------------------------------------------------------------------------------------------------
+
+
+class Died(Exception):
+    """The driver is no more."""
+
+
+class Mortal:
+    """Anything whose methods, counted together, raise `Died` at their ``last`` call, before or after it is done."""
+
+    def __init__(self, own: Any, last: int, *, done: bool) -> None:
+        self._own, self._left, self._done = own, last, done
+
+    def __getattr__(self, name: str) -> Any:
+        method = getattr(self._own, name)
+
+        def call(*args: Any, **kwargs: Any) -> Any:
+            self._left -= 1
+            if self._left == 0 and not self._done:
+                raise Died
+            answer = method(*args, **kwargs)
+            if self._left == 0:
+                raise Died
+            return answer
+
+        return call
+
+
+def run_through(world: World, lives: Iterator[tuple[str, int, bool]]) -> int:
+    """Runs a search whose drivers die, until one does not; how many died."""
+    deaths = 0
+    while True:
+        who, last, done = next(lives, ("nobody", 0, False))
+        world.wrap = partial(Mortal, last=last, done=done) if who == "suggester" else (lambda suggester: suggester)
+        try:
+            search = world.enter()
+            world.run(Mortal(search, last, done=done) if who == "driver" else search)
+        except Died:
+            deaths += 1
+            continue
+        return deaths
+
+
+@pytest.mark.parametrize("seed", [0, 1])
+def test_drivers_that_die_at_any_moment_change_nothing(whole: World, make: Make, seed: int) -> None:
+    rng = random.Random(seed)
+    world = make()
+    lives = [(who, rng.randint(1, most), rng.random() < 0.5) for who, most in 4 * [("driver", 40), ("suggester", 12)]]
+    assert run_through(world, iter(lives)) > 5
+    assert world.fate() == whole.fate()
+    check_account(world.spec, world.store.ledger("s"))
+    numbers = {own.number for own in world.store.attempts("s") if own.attempt > 0}
+    assert numbers, "some died while a candidate was in training"
+    seen = [(trial.params, trial.state, trial.values, trial.user_attrs, trial.constraints) for trial in trials(world)]
+    assert seen == [
+        (trial.params, trial.state, trial.values, trial.user_attrs, trial.constraints) for trial in trials(whole)
+    ]
+
+
+def test_training_goes_on_from_its_checkpoint(whole: World, make: Make) -> None:
+    world = make(spec_of(budget=SMALL))
+
+    class Dying(Watched):
+        def report(self, point: CurvePoint) -> Verdict:
+            if point.progress > 0.3:
+                raise Died
+            return super().report(point)
+
+    with pytest.raises(Died):
+        world.run(Dying(world.enter()))
+    assert [own.state for own in world.candidates] == [CandidateState.TRAINING]
+    reserved = world.store.ledger("s")
+    search = world.enter()
+    assert world.store.ledger("s") == reserved
+    assert search.ledger.balance(SEARCH).reserved == reserved[-1].flops
+    world.run(search)
+    rung = next(point for point in world.store.points("s", 0) if point.rung == 0.25)
+    assert world.notes[0] == (0, f"resumed at step {rung.step}")
+    attempts = {own.attempt: own.outcome for own in world.store.attempts("s", 0)}
+    assert attempts == {0: "", 1: "completed"}
+    assert same_beginning(world, whole)
+
+
+def test_death_does_not_count_against_a_candidate(make: Make) -> None:
+    world = make(spec_of(budget=SMALL))
+    for _ in range(MAXIMUM_LOST + 1):
+        assert isinstance(world.enter().next(), Assignment)
+    search = world.enter()
+    world.run(Fated(search, {0: ["lost"]}))
+    assert world.candidates[0].state is CandidateState.COMPLETED
+
+
+# --- Several at once --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_laws_hold_for_any_fate_of_several_at_once(make: Make, seed: int) -> None:
+    """Drivers come and go; what ran when one went is resumed by the next."""
+    rng = random.Random(seed)
+    world = make(spec_of(method={"parallel": 3, "seed": seed}, budget={"total": {"compute": "3GFLOP"}}))
+    simulation = Simulation(seed, parallel=3)
+    while not simulation.run(world.enter(), rng.randint(5, 60)):
+        assert len(simulation.running) <= 3
+        simulation.running.clear()
+    assert simulation.most == 3
+    lines = world.store.ledger("s")
+    check_account(world.spec, lines)
+    assert sum(line.flops for line in lines if line.kind in ("settle", "charge")) <= world.spec.budget.total.compute
+    assert all(own.state.terminal for own in world.candidates)
+    assert len({own.id for own in searched(world)}) == len(searched(world))
+    states = {
+        CandidateState.COMPLETED: TrialState.COMPLETE,
+        CandidateState.STOPPED: TrialState.PRUNED,
+        CandidateState.DIVERGED: TrialState.PRUNED,
+        CandidateState.REJECTED: TrialState.PRUNED,
+        CandidateState.FAILED: TrialState.FAIL,
+    }
+    told = {trial.user_attrs["number"]: trial.state for trial in trials(world) if "number" in trial.user_attrs}
+    assert told == {own.number: states[own.state] for own in searched(world)}
+    assert all(trial.state.is_finished() for trial in trials(world))
+    numbers = [(own.number, own.attempt) for own in world.store.attempts("s")]
+    assert len(numbers) == len(set(numbers))
+
+
+def test_a_proposal_waits_for_what_a_running_candidate_may_give_back(make: Make) -> None:
+    world = make(spec_of(budget={"total": {"compute": "800MFLOP"}, "final": 0}))
+    search = world.enter()
+    running = []
+    while isinstance(answer := search.next(), Assignment):
+        running.append(answer)
+    assert running and answer == Wait() == search.next()
+    asked = len(world.suggesters[-1].keys())
+    *rest, last = running
+    search.finish(Outcome(last.number, 0, "stopped", last.plan.step_flops, 0, 0, 1.0))
+    following = search.next()
+    assert isinstance(following, Assignment), "there is money again"
+    assert len(world.suggesters[-1].keys()) == asked + 1, "nothing was proposed in between"
+    running = [*rest, following]
+    while running:
+        own = running.pop()
+        spent, scoring = own.plan.train_flops, own.plan.eval_flops
+        search.finish(Outcome(own.number, 0, "completed", spent, spent, scoring, 1.0, val_bpb=3.0))
+        if isinstance(answer := search.next(), Assignment):
+            running.append(answer)
+    assert search.next() == Done("the budget is spent")
+    assert trials(world)[-1].state is TrialState.FAIL, "the proposal that could not be paid is forgotten"
+
+
+def test_waiting_asks_for_nothing(make: Make) -> None:
+    """Engines ask again and again while they wait."""
+    knobs = {"depth": [1, 2], "width": 16, "vocabulary": 256, "head_size": 8, "context": 32, "batch_tokens": 64}
+    world = make(spec_of(space={"knobs": knobs}, limits={}))
+    search = world.enter()
+    first, second = search.next(), search.next()
+    assert isinstance(first, Assignment) and isinstance(second, Assignment)
+    assert search.next() == Wait()
+    asked = world.suggesters[-1].asked()
+    assert [search.next() for _ in range(3)] == [Wait()] * 3
+    assert world.suggesters[-1].asked() == asked
+
+
+# --- Words ------------------------------------------------------------------------------------------------------------
+
+
+def test_a_candidate_in_a_line() -> None:
+    knobs = {
+        "depth": 4, "width": 64, "head_size": 16, "kv_ratio": 0.5, "vocabulary": 320, "context": 64,
+        "window_pattern": "SL", "window_ratio": 0.25, "batch_tokens": 256, "optimizer": "adamw",
+    }  # fmt: skip
+    space = load_space({"knobs": {**knobs, "depth": [4], "width": [64], "vocabulary": [320]}})
+    assert describe(space.decode(knobs)) == (
+        "4 layers, width 64, 4/2 heads of 16, MLP 192, vocabulary 320, context 64, windows SL of 16, adamw, batch 256"
+    )

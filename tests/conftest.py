@@ -12,6 +12,7 @@ from nas.data.texts import Texts
 settings.register_profile("nas", deadline=None)  # machines differ in speed; laws do not
 settings.load_profile("nas")
 
+
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Leaves out tests marked ``gpu`` where there is none; the end of the run says so."""
     if torch.cuda.is_available():

@@ -2,9 +2,13 @@
 
 import random
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+
+import optuna
+from optuna.storages import RDBStorage
 
 from nas.adapters.inline_engine import InlineEngine
 from nas.adapters.optuna_suggester import OptunaSuggester
@@ -53,6 +57,17 @@ def spec_of(**changes: Any) -> SearchSpec:
 def open_workshop(corpus: Corpus, cache: Path, artifacts: Path) -> Workshop:
     """For worker processes, which import this."""
     return Workshop(Texts(corpus, cache), artifacts, "cpu", threads=1, all_threads=1)
+
+
+@contextmanager
+def study_of(url: str, name: str = "s") -> Iterator[optuna.Study]:
+    """A study as any Optuna tool opens it."""
+    storage = RDBStorage(url)
+    try:
+        yield optuna.load_study(study_name=name, storage=storage)
+    finally:
+        storage.remove_session()
+        storage.engine.dispose()
 
 
 class Clock:

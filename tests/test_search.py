@@ -8,9 +8,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import optuna
 import pytest
-from optuna.trial import TrialState
+from optuna.trial import FrozenTrial, TrialState
 
 from nas.adapters.sql.store import open_store
 from nas.appraise import Appraiser
@@ -21,13 +20,13 @@ from nas.ledger import FINAL, SEARCH
 from nas.outcome import objectives
 from nas.pareto import front_mask, knee
 from nas.plan import Plan, Speed
-from nas.ports import Assignment, Done, Driver, Outcome, Wait
+from nas.ports import Assignment, Done, Outcome, Wait
 from nas.prune import Policy, Standing, decide
 from nas.records import CandidateState, CurvePoint, LedgerRecord, Origin, Verdict
 from nas.search import MAXIMUM_LOST, Search, choose, describe, prepare
 from nas.space import load_space
 from nas.spec import SearchSpec
-from tests.helpers import SPACE, SPEED, Fated, Simulation, Watched, World, spec_of, timeless
+from tests.helpers import SPACE, SPEED, Fated, Simulation, Watched, World, spec_of, study_of, timeless
 
 Make = Callable[..., World]
 SMALL = {"total": {"compute": "1.5GFLOP"}}
@@ -70,8 +69,9 @@ def same_beginning(world: World, other: World) -> bool:
     return len(own) > 2 and own == [timeless(record) for record in searched(other)[: len(own)]]
 
 
-def trials(world: World) -> list[optuna.trial.FrozenTrial]:
-    return optuna.load_study(study_name="s", storage=world.study).get_trials(deepcopy=False)
+def trials(world: World) -> list[FrozenTrial]:
+    with study_of(world.study) as study:
+        return study.get_trials(deepcopy=False)
 
 
 # --- A whole search ---------------------------------------------------------------------------------------------------

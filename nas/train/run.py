@@ -256,7 +256,7 @@ class _Run:
         return result
 
     def replan(self) -> None:
-        """Fits the steps to the deadline at the present pace, never beyond the plan; notes it when that changes much."""
+        """Fits the steps to the deadline at the present pace, never beyond the plan; says so when that changes much."""
         state = self.state
         self.replanned = self.clock()
         if self.deadline == math.inf or not self.pace.known:

@@ -12,6 +12,8 @@ from nas.records import CandidateRecord, CandidateState, EventRecord
 from nas.units import format_flops
 
 REFRESH_SECONDS = 1.0
+ENDINGS = ("completed", "paused", "failed")
+"""Events of the search itself that the command says in its own words."""
 
 
 class Progress:
@@ -41,7 +43,7 @@ class Progress:
 
     def watch(self, events: Sequence[EventRecord]) -> None:
         for event in events:
-            if event.kind != "completed" or event.number is not None:  # the search's own sentence ends the output
+            if event.number is not None or event.kind not in ENDINGS:
                 self._print(f"{self._clock()}  {event.message}")
         if self._live is not None and time.monotonic() - self._last >= REFRESH_SECONDS:
             self._last = time.monotonic()

@@ -1,0 +1,59 @@
+"""What a new user meets first."""
+
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+import typer.main
+
+from services.cli.main import COMMANDS, app
+from tests.services.driving import Place
+
+NAMES = [command.__name__ for command in COMMANDS]
+
+
+def test_the_commands() -> None:
+    assert set(NAMES) == {
+        *("run", "fit", "resume", "ls", "status", "candidates", "front"),
+        *("train", "plan", "generate", "export", "report", "spaces", "validate"),
+    }
+
+
+def test_the_list_of_commands_is_whole(tmp_path: Path) -> None:
+    helped = Place(tmp_path).run("--help", COLUMNS="80", TERMINAL_WIDTH="80")
+    listed = re.findall(r"^  (\w+)  +(\S.*)$", helped.out.partition("Commands:")[2], re.M)
+    assert (helped.code, helped.err) == (0, "")
+    assert [name for name, _ in listed] == NAMES
+    assert all(about.endswith(".") and not about.endswith("...") for _, about in listed), "no sentence is cut"
+    assert helped.out.rstrip().endswith("Begin with: nas fit 'texts/*.txt' --time 10min")
+    assert not (tmp_path / "home").exists()
+
+
+def test_no_arguments_are_a_call_for_help(tmp_path: Path) -> None:
+    place = Place(tmp_path)
+    done = place.run()
+    assert (done.code, done.out) == (2, "")
+    assert done.err == place.run("-h").out
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_help_has_an_example_that_can_be_typed(name: str, tmp_path: Path) -> None:
+    helped = Place(tmp_path).run(name, "--help")
+    (example,) = re.findall(r"^  Example: (nas .*)$", helped.out, re.M)
+    assert helped.code == 0
+    _, command, *arguments = shlex.split(example)
+    assert command == name
+    parsed = typer.main.get_command(app).commands[name].make_context(name, arguments)  # type: ignore[attr-defined]
+    assert parsed.params
+
+
+def test_the_version(tmp_path: Path) -> None:
+    assert re.fullmatch(r"\d+\.\d+\.\d+\n", Place(tmp_path).run("--version").out)
+
+
+def test_help_says_what_an_option_means(tmp_path: Path) -> None:
+    """Every option and argument has its words."""
+    for name, command in typer.main.get_command(app).commands.items():  # type: ignore[attr-defined]
+        for parameter in command.params:
+            assert getattr(parameter, "help", None), f"{name}: {parameter.name}"

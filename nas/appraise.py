@@ -9,7 +9,7 @@ from nas.cost import Cost, cost
 from nas.curve import RUNGS, rung_steps
 from nas.gate import MINIMUM_STEPS, Admitted, Needs, Rejected, Violation, admit
 from nas.native import not_native_because
-from nas.plan import Allowance, Compiles, Plan, Speed, TextFacts, lay_out, plan_run
+from nas.plan import Allowance, Compiles, Plan, Speed, TextFacts, lay_out, plan_run, scale
 from nas.ports import TextMeter
 from nas.records import CandidateRecord, CandidateState, Origin
 from nas.spec import Limits
@@ -82,6 +82,13 @@ class Appraiser:
         rough = self.plan(candidate, allowance, final=True)
         training = Allowance(max(0, allowance.flops - rough.eval_flops), allowance.seconds, allowance.memory)
         return self.plan(candidate, training, final=True)
+
+    def final_run(self, chosen: Candidate, trained_flops: int, allowance: Allowance) -> tuple[Candidate, Plan]:
+        """A candidate that was trained with ``trained_flops``, scaled to what the allowance pays for, and its plan."""
+        affordable = self.final_plan(chosen, allowance).train_flops
+        if affordable:
+            chosen = scale(chosen, trained_flops, affordable, lambda other: self.admits(other, allowance))
+        return chosen, self.final_plan(chosen, allowance)
 
 
 def _in_time(verdict: Admitted | Rejected, seconds: float, allowed: float) -> Admitted | Rejected:

@@ -71,7 +71,8 @@ def forecast(spec: SearchSpec, space: Space, appraiser: Appraiser) -> Forecast:
     plan = appraiser.plan(typical, grant)
     if plan.flops > spec.budget.search_compute or plan.seconds > spec.budget.search_time:
         raise InfeasibleError(_too_dear_message(spec, plan))
-    final = appraiser.final_plan(typical, Allowance(spec.budget.final_compute or grant.flops, memory=grant.memory))
+    final_grant = Allowance(spec.budget.final_compute or grant.flops, memory=grant.memory)
+    _, final = appraiser.final_run(typical, plan.train_flops, final_grant)
     by_compute = spec.budget.search_compute / max(1, plan.flops)
     by_time = math.inf
     if plan.seconds and math.isfinite(spec.budget.search_time):

@@ -21,7 +21,7 @@ from nas.gate import Admitted
 from nas.ledger import FINAL, SEARCH, Ledger
 from nas.outcome import objectives
 from nas.pareto import front_mask, knee
-from nas.plan import Allowance, Plan, scale
+from nas.plan import Allowance, Plan
 from nas.ports import Assignment, Done, Outcome, Store, Suggester, Wait
 from nas.propose import UNIFORM_SEEDS as UNIFORM_SEEDS  # for those who size a suggester
 from nas.propose import Proposal, Proposer
@@ -361,9 +361,7 @@ class Search:
         free = self._ledger.balance(FINAL).free
         grant = Allowance(free, self.spec.budget.total.time - self.elapsed, self._grant.memory)
         origin = Candidate.from_dict(chosen.candidate)
-        affordable = self._appraiser.final_plan(origin, grant).train_flops
-        candidate = self._scaled(origin, chosen.train_flops_planned, affordable, grant)
-        plan = self._appraiser.final_plan(candidate, grant)
+        candidate, plan = self._appraiser.final_run(origin, chosen.train_flops_planned, grant)
         if plan.steps < 1 or plan.flops > free:
             self._event("no-final", "what is left does not pay for a final run", level="warning")
             return None
@@ -378,7 +376,7 @@ class Search:
             candidate=candidate.to_dict(),
             costs={**self._appraiser.cost(candidate).to_dict(), "memory_bytes": plan.memory_bytes},
             plan=plan.to_dict(),
-            reason=f"candidate {chosen.number} scaled to {format_flops(affordable)}",
+            reason=f"candidate {chosen.number} scaled to {format_flops(plan.train_flops)}",
             train_flops_planned=plan.train_flops,
             started_at=self._now(),
         )
@@ -389,12 +387,6 @@ class Search:
             self._event("final", f"final run {number}: {record.reason}: {describe(candidate)}", number)
         self._correction.started(number)
         return self._assignment(record, attempt=0)
-
-    def _scaled(self, origin: Candidate, old_flops: int, new_flops: int, grant: Allowance) -> Candidate:
-        """The candidate grown (or shrunk) to what a final run can train."""
-        if not new_flops:
-            return origin
-        return scale(origin, old_flops, new_flops, lambda other: self._appraiser.admits(other, grant))
 
 
 def choose(spec: SearchSpec, candidates: Iterable[CandidateRecord]) -> CandidateRecord | None:

@@ -4,6 +4,7 @@ import random
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from optuna.storages import RDBStorage
 
 from nas.adapters.inline_engine import InlineEngine
 from nas.adapters.optuna_suggester import OptunaSuggester
-from nas.adapters.sql.store import SqlStore
+from nas.adapters.sql.store import SqlStore, open_store
 from nas.appraise import Appraiser
 from nas.data.corpora import Corpus
 from nas.data.texts import Texts
@@ -43,6 +44,7 @@ SPEC: dict[str, Any] = {
     "budget": {"total": {"compute": "3GFLOP"}, "final": 0.25, "candidate": {"compute": "250MFLOP"}},
     "limits": {"params": "30k"},
 }
+SMALL = {"total": {"compute": "1.5GFLOP"}}
 SPEED = Speed(seconds_per_flop=1e-9, seconds_per_element=0.0, seconds_per_operation=0.0)
 """A second for a GFLOP."""
 
@@ -126,11 +128,16 @@ class World:
     def workshop(self) -> Workshop:
         return Workshop(self.texts, self.folder, "cpu", threads=1, all_threads=1)
 
-    def engine(self) -> Engine:
-        return InlineEngine(self.workshop, lambda number, message: self.notes.append((number, message)))
+    @property
+    def open_workshop(self) -> Callable[[], Workshop]:
+        """For worker processes."""
+        return partial(open_workshop, self.texts.corpus, self.texts.folder, self.folder)
 
-    def run(self, driver: Driver | None = None) -> "World":
-        self.engine().run(driver or self.enter())
+    def note(self, number: int, message: str) -> None:
+        self.notes.append((number, message))
+
+    def run(self, driver: Driver | None = None, engine: Engine | None = None) -> "World":
+        (engine or InlineEngine(self.workshop, self.note)).run(driver or self.enter())
         return self
 
     def close(self) -> None:
@@ -149,6 +156,25 @@ class World:
         candidates = [timeless(own) for own in self.candidates]
         decisions = sorted(map(timeless, self.store.decisions("s")), key=lambda own: (own.number, own.rung))
         return candidates, decisions, [timeless(own) for own in self.store.points("s")]
+
+
+class Worlds:
+    """Makes worlds, each with a folder of its own and a store in memory, and closes them."""
+
+    def __init__(self, texts: Texts, folder: Path) -> None:
+        self._texts, self._folder = texts, folder
+        self._made: list[World] = []
+
+    def __call__(self, spec: SearchSpec | None = None, speed: Speed | None = None) -> World:
+        folder = self._folder / str(len(self._made))
+        folder.mkdir()
+        study = f"sqlite:///{folder}/study.db"
+        self._made.append(World(open_store("sqlite://"), study, self._texts, folder, spec or spec_of(), speed))
+        return self._made[-1]
+
+    def close(self) -> None:
+        for world in self._made:
+            world.close()
 
 
 def timeless(record: Any) -> Any:

@@ -2,7 +2,7 @@
 
 import random
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -11,7 +11,6 @@ from typing import Any
 import pytest
 from optuna.trial import FrozenTrial, TrialState
 
-from nas.adapters.sql.store import open_store
 from nas.appraise import Appraiser
 from nas.data.texts import Texts
 from nas.errors import InfeasibleError, StateError
@@ -26,37 +25,22 @@ from nas.records import CandidateState, CurvePoint, LedgerRecord, Origin, Verdic
 from nas.search import MAXIMUM_LOST, Search, choose, describe, prepare
 from nas.space import load_space
 from nas.spec import SearchSpec
-from tests.helpers import SPACE, SPEED, Fated, Simulation, Watched, World, spec_of, study_of, timeless
-
-Make = Callable[..., World]
-SMALL = {"total": {"compute": "1.5GFLOP"}}
-
-
-def make_world(texts: Texts, folder: Path, spec: SearchSpec | None = None, speed: Speed | None = None) -> World:
-    folder.mkdir(exist_ok=True)
-    return World(open_store("sqlite://"), f"sqlite:///{folder}/study.db", texts, folder, spec or spec_of(), speed)
+from tests.helpers import SMALL, SPACE, SPEED, Fated, Simulation, Watched, World, Worlds, spec_of, study_of, timeless
 
 
 @pytest.fixture
-def make(tiny_texts: Texts, tmp_path: Path) -> Iterator[Make]:
-    """Makes worlds; each has a folder of its own."""
-    worlds: list[World] = []
-
-    def make(spec: SearchSpec | None = None, speed: Speed | None = None) -> World:
-        worlds.append(make_world(tiny_texts, tmp_path / str(len(worlds)), spec, speed))
-        return worlds[-1]
-
-    yield make
-    for world in worlds:
-        world.close()
+def make(tiny_texts: Texts, tmp_path: Path) -> Iterator[Worlds]:
+    worlds = Worlds(tiny_texts, tmp_path)
+    yield worlds
+    worlds.close()
 
 
 @pytest.fixture(scope="module")
 def whole(tiny_texts: Texts, tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     """A search that nothing disturbed."""
-    world = make_world(tiny_texts, tmp_path_factory.mktemp("whole"))
-    yield world.run()
-    world.close()
+    worlds = Worlds(tiny_texts, tmp_path_factory.mktemp("whole"))
+    yield worlds().run()
+    worlds.close()
 
 
 def searched(world: World) -> list[Any]:
@@ -100,7 +84,7 @@ def test_seeds_come_first(whole: World) -> None:
     assert [own.knobs for own in searched(whole)[:2]] == [forecast["dial"], forecast["largest"]]
 
 
-def test_the_same_seed_gives_the_same_search(whole: World, make: Make) -> None:
+def test_the_same_seed_gives_the_same_search(whole: World, make: Worlds) -> None:
     again = make().run()
     assert again.fate() == whole.fate()
     other = make(spec_of(method={"seed": 1}, budget=SMALL)).run()
@@ -167,7 +151,7 @@ def test_no_checkpoint_is_left(whole: World) -> None:
     assert list(whole.folder.rglob("*.pt")) == []
 
 
-def test_nothing_is_pruned_by_the_policy_none_and_the_knee_may_be_chosen(make: Make) -> None:
+def test_nothing_is_pruned_by_the_policy_none_and_the_knee_may_be_chosen(make: Worlds) -> None:
     spec = spec_of(method={"policy": "none", "choose": "knee"}, budget=SMALL, minimize=["val_bpb", "params"])
     world = make(spec).run()
     assert {own.verdict for own in world.store.decisions("s")} == {Verdict.CONTINUE}
@@ -179,7 +163,7 @@ def test_nothing_is_pruned_by_the_policy_none_and_the_knee_may_be_chosen(make: M
     assert world.candidates[-1].reason.startswith(f"candidate {chosen.number} scaled")
 
 
-def test_without_a_final_share_there_is_no_final_run(make: Make) -> None:
+def test_without_a_final_share_there_is_no_final_run(make: Worlds) -> None:
     world = make(spec_of(budget={"total": {"compute": "1GFLOP"}, "final": 0})).run()
     assert all(own.origin is not Origin.FINAL for own in world.candidates)
     assert any(own.state is CandidateState.COMPLETED for own in world.candidates)
@@ -232,7 +216,7 @@ def test_what_the_search_leaves_goes_to_the_final_run(whole: World) -> None:
     assert 0 <= whole.spec.budget.final_compute + line.flops - plan.flops < plan.step_flops
 
 
-def test_work_without_a_candidate_is_charged(make: Make) -> None:
+def test_work_without_a_candidate_is_charged(make: Worlds) -> None:
     world = make()
     search = world.enter()
     search.charge(1_000, 2.5, "device speed")
@@ -246,14 +230,14 @@ def test_work_without_a_candidate_is_charged(make: Make) -> None:
 # --- Limits -----------------------------------------------------------------------------------------------------------
 
 
-def test_the_number_of_candidates_is_kept(make: Make) -> None:
+def test_the_number_of_candidates_is_kept(make: Worlds) -> None:
     world = make(spec_of(budget={"total": {"compute": "3GFLOP", "candidates": 3}})).run()
     trained = [own for own in searched(world) if own.plan]
     assert len(trained) == 3
     assert world.candidates[-1].origin is Origin.FINAL
 
 
-def test_an_exhausted_space_ends_the_search(make: Make) -> None:
+def test_an_exhausted_space_ends_the_search(make: Worlds) -> None:
     knobs = {"depth": [1, 2], "width": 16, "vocabulary": [256, 320], "head_size": 8, "context": 32, "batch_tokens": 64}
     world = make(spec_of(space={"knobs": knobs}, limits={}, budget={"candidate": {"compute": "100MFLOP"}}))
     search = world.enter()
@@ -302,7 +286,7 @@ class Timed(Watched):
         self.driver.finish(replace(outcome, seconds=self.factor * plan.seconds * share))
 
 
-def test_nothing_is_begun_that_would_end_too_late(make: Make) -> None:
+def test_nothing_is_begun_that_would_end_too_late(make: Worlds) -> None:
     spec = spec_of(budget={"total": {"compute": "3GFLOP", "time": "2s"}})
     world = make(spec, SPEED)
     timed = Timed(world, world.enter())
@@ -317,7 +301,7 @@ def test_nothing_is_begun_that_would_end_too_late(make: Make) -> None:
     assert final.deadline_seconds == pytest.approx(2.0 - final_start)
 
 
-def test_a_search_that_is_out_of_time_ends_without_a_final_run(make: Make) -> None:
+def test_a_search_that_is_out_of_time_ends_without_a_final_run(make: Worlds) -> None:
     world = make(spec_of(budget={"total": {"compute": "3GFLOP", "time": "2s"}}), SPEED)
     search = world.enter(elapsed=3.0)
     assert search.elapsed == 3.0
@@ -325,7 +309,7 @@ def test_a_search_that_is_out_of_time_ends_without_a_final_run(make: Make) -> No
     assert world.candidates == []
 
 
-def test_a_candidate_has_its_own_deadline_over_all_its_attempts(make: Make) -> None:
+def test_a_candidate_has_its_own_deadline_over_all_its_attempts(make: Worlds) -> None:
     spec = spec_of(budget={"candidate": {"compute": "250MFLOP", "time": "1s"}, "total": {"compute": "3GFLOP"}})
     world = make(spec, SPEED)
     search = world.enter()
@@ -337,7 +321,7 @@ def test_a_candidate_has_its_own_deadline_over_all_its_attempts(make: Make) -> N
     assert again.deadline_seconds == 0.75
 
 
-def test_a_candidate_that_is_too_slow_for_its_time_is_refused(make: Make) -> None:
+def test_a_candidate_that_is_too_slow_for_its_time_is_refused(make: Worlds) -> None:
     """And does not end the search."""
     budget = {"candidate": {"compute": "1GFLOP", "time": "1s"}, "total": {"compute": "30GFLOP", "candidates": 16}}
     knobs = {**SPACE["knobs"], "depth": [1, 4], "width": 16}
@@ -351,7 +335,7 @@ def test_a_candidate_that_is_too_slow_for_its_time_is_refused(make: Make) -> Non
     assert sum(own.state is not CandidateState.REJECTED for own in searched(world)) == 16
 
 
-def test_the_predicted_speed_is_corrected_by_what_runs_take(make: Make) -> None:
+def test_the_predicted_speed_is_corrected_by_what_runs_take(make: Worlds) -> None:
     spec = spec_of(budget={"total": {"compute": "3GFLOP", "time": "1h"}}, method={"policy": "none"})
     world = make(spec, SPEED)
 
@@ -373,7 +357,7 @@ def test_the_predicted_speed_is_corrected_by_what_runs_take(make: Make) -> None:
 # --- What goes wrong --------------------------------------------------------------------------------------------------
 
 
-def test_a_lost_attempt_is_made_again_and_then_is_as_good(whole: World, make: Make) -> None:
+def test_a_lost_attempt_is_made_again_and_then_is_as_good(whole: World, make: Worlds) -> None:
     world = make(spec_of(budget=SMALL))
     world.run(Fated(world.enter(), {0: ["lost"] * (MAXIMUM_LOST - 1), 1: ["lost"]}))
     assert same_beginning(world, whole)
@@ -384,7 +368,7 @@ def test_a_lost_attempt_is_made_again_and_then_is_as_good(whole: World, make: Ma
     assert [(event.number, event.level) for event in lost] == [(0, "warning"), (0, "warning"), (1, "warning")]
 
 
-def test_outcomes_that_end_a_candidate(make: Make) -> None:
+def test_outcomes_that_end_a_candidate(make: Worlds) -> None:
     """Lost too often, out of memory, diverged: settled, told, never on the front, never chosen."""
     world = make(spec_of(method={"policy": "none"}))
     kinds = {0: ["lost"] * MAXIMUM_LOST, 1: ["out_of_memory"], 2: ["diverged"]}
@@ -404,7 +388,7 @@ def test_outcomes_that_end_a_candidate(make: Make) -> None:
     check_account(world.spec, world.store.ledger("s"))
 
 
-def test_peers_that_broke_are_nobodys_peers(make: Make) -> None:
+def test_peers_that_broke_are_nobodys_peers(make: Worlds) -> None:
     world = make(spec_of(budget={"total": {"compute": "2GFLOP"}}))
     world.run(Fated(world.enter(), {0: ["diverged"]}))
     peers = {peer["number"] for decision in world.store.decisions("s") for peer in decision.inputs["peers"]}
@@ -419,7 +403,7 @@ def test_a_point_or_an_outcome_of_no_running_candidate(whole: World) -> None:
         search.finish(Outcome(99, 0, "completed", 0, 0, 0, 0.0))
 
 
-def test_a_final_run_that_fails_is_not_made_twice(make: Make) -> None:
+def test_a_final_run_that_fails_is_not_made_twice(make: Worlds) -> None:
     world = make(spec_of(budget=SMALL))
     world.run(Fated(world.enter(), {number: ["diverged"] for number in range(3, 99)}))
     assert [own.state for own in world.candidates if own.origin is Origin.FINAL] == [CandidateState.DIVERGED]
@@ -428,7 +412,7 @@ def test_a_final_run_that_fails_is_not_made_twice(make: Make) -> None:
     assert world.candidates == before
 
 
-def test_a_search_that_is_stopped_makes_its_final_run(make: Make) -> None:
+def test_a_search_that_is_stopped_makes_its_final_run(make: Worlds) -> None:
     world = make()
     search = world.enter()
 
@@ -486,7 +470,7 @@ def run_through(world: World, lives: Iterator[tuple[str, int, bool]]) -> int:
 
 
 @pytest.mark.parametrize("seed", [0, 1])
-def test_drivers_that_die_at_any_moment_change_nothing(whole: World, make: Make, seed: int) -> None:
+def test_drivers_that_die_at_any_moment_change_nothing(whole: World, make: Worlds, seed: int) -> None:
     rng = random.Random(seed)
     world = make()
     lives = [(who, rng.randint(1, most), rng.random() < 0.5) for who, most in 4 * [("driver", 40), ("suggester", 12)]]
@@ -501,7 +485,7 @@ def test_drivers_that_die_at_any_moment_change_nothing(whole: World, make: Make,
     ]
 
 
-def test_training_goes_on_from_its_checkpoint(whole: World, make: Make) -> None:
+def test_training_goes_on_from_its_checkpoint(whole: World, make: Worlds) -> None:
     world = make(spec_of(budget=SMALL))
 
     class Dying(Watched):
@@ -525,7 +509,7 @@ def test_training_goes_on_from_its_checkpoint(whole: World, make: Make) -> None:
     assert same_beginning(world, whole)
 
 
-def test_death_does_not_count_against_a_candidate(make: Make) -> None:
+def test_death_does_not_count_against_a_candidate(make: Worlds) -> None:
     world = make(spec_of(budget=SMALL))
     for _ in range(MAXIMUM_LOST + 1):
         assert isinstance(world.enter().next(), Assignment)
@@ -538,7 +522,7 @@ def test_death_does_not_count_against_a_candidate(make: Make) -> None:
 
 
 @pytest.mark.parametrize("seed", range(4))
-def test_laws_hold_for_any_fate_of_several_at_once(make: Make, seed: int) -> None:
+def test_laws_hold_for_any_fate_of_several_at_once(make: Worlds, seed: int) -> None:
     """Drivers come and go; what ran when one went is resumed by the next."""
     rng = random.Random(seed)
     world = make(spec_of(method={"parallel": 3, "seed": seed}, budget={"total": {"compute": "3GFLOP"}}))
@@ -566,7 +550,7 @@ def test_laws_hold_for_any_fate_of_several_at_once(make: Make, seed: int) -> Non
     assert len(numbers) == len(set(numbers))
 
 
-def test_a_proposal_waits_for_what_a_running_candidate_may_give_back(make: Make) -> None:
+def test_a_proposal_waits_for_what_a_running_candidate_may_give_back(make: Worlds) -> None:
     world = make(spec_of(budget={"total": {"compute": "800MFLOP"}, "final": 0}))
     search = world.enter()
     running = []
@@ -590,7 +574,7 @@ def test_a_proposal_waits_for_what_a_running_candidate_may_give_back(make: Make)
     assert trials(world)[-1].state is TrialState.FAIL, "the proposal that could not be paid is forgotten"
 
 
-def test_waiting_asks_for_nothing(make: Make) -> None:
+def test_waiting_asks_for_nothing(make: Worlds) -> None:
     """Engines ask again and again while they wait."""
     knobs = {"depth": [1, 2], "width": 16, "vocabulary": 256, "head_size": 8, "context": 32, "batch_tokens": 64}
     world = make(spec_of(space={"knobs": knobs}, limits={}))

@@ -10,6 +10,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from nas.train.products import rows_by_rows
+
 CHUNK_ELEMENTS = 2**20  # logits in a chunk: 4 MiB in float32, about what a CPU core keeps close
 
 
@@ -26,28 +28,27 @@ class _LinearCrossEntropy(torch.autograd.Function):
         step = chunk_rows(rows, weight_VD.shape[0], hidden_ND.device.type)
         weight = weight_VD.to(hidden_ND.dtype)
         grad_hidden = torch.empty_like(hidden_ND)
-        grad_weight = torch.zeros_like(weight_VD)
+        grad_weight_DV = weight_VD.new_zeros(weight_VD.shape[::-1])
         total = hidden_ND.new_zeros((), dtype=torch.float32)
         for first in range(0, rows, step):
             hidden, targets = hidden_ND[first : first + step], targets_N[first : first + step, None]
-            logits = (hidden @ weight.t()).float()
-            log_normaliser = logits.logsumexp(dim=-1, keepdim=True)
-            total += (log_normaliser - logits.gather(1, targets)).sum()
-            gradient = logits.sub_(log_normaliser).exp_()
+            logits = rows_by_rows(hidden, weight).float()
+            # softmax is one pass through the logits; the normaliser is had from it, its largest value is exp(0) / sum
+            largest, picked = logits.amax(dim=-1, keepdim=True), logits.gather(1, targets)
+            gradient = torch.softmax(logits, dim=-1)
+            total += (largest - picked - gradient.amax(dim=-1, keepdim=True).log()).sum()
             gradient.scatter_add_(1, targets, gradient.new_full(targets.shape, -1.0))
-            gradient = gradient.mul_(1.0 / rows).to(hidden.dtype)
-            torch.mm(gradient, weight, out=grad_hidden[first : first + step])
-            if grad_weight.dtype == hidden.dtype:
-                torch.addmm(grad_weight, gradient.t(), hidden, out=grad_weight)
-            else:
-                grad_weight += gradient.t() @ hidden
-        ctx.save_for_backward(grad_hidden, grad_weight)
+            gradient = gradient.to(hidden.dtype)
+            grad_hidden[first : first + step] = rows_by_rows(gradient, weight.t())
+            grad_weight_DV += rows_by_rows(hidden.t(), gradient.t())
+        ctx.save_for_backward(grad_hidden, grad_weight_DV)
         return total / rows
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, None]:
-        grad_hidden, grad_weight = ctx.saved_tensors
-        return grad_hidden * grad, grad_weight * grad, None
+        grad_hidden, grad_weight_DV = ctx.saved_tensors
+        share = grad / grad_hidden.shape[0]
+        return grad_hidden * share, (grad_weight_DV * share).t(), None
 
 
 def linear_cross_entropy(hidden_ND: Tensor, weight_VD: Tensor, targets_N: Tensor) -> Tensor:
@@ -63,7 +64,7 @@ def token_losses(hidden_ND: Tensor, weight_VD: Tensor, targets_N: Tensor) -> Ten
     step = chunk_rows(hidden_ND.shape[0], weight_VD.shape[0], hidden_ND.device.type)
     losses = []
     for first in range(0, hidden_ND.shape[0], step):
-        logits = (hidden_ND[first : first + step] @ weight_VD.t().to(hidden_ND.dtype)).float()
+        logits = rows_by_rows(hidden_ND[first : first + step], weight_VD.to(hidden_ND.dtype)).float()
         picked = logits.gather(1, targets_N[first : first + step, None])[:, 0]
         losses.append(logits.logsumexp(dim=-1) - picked)
     return torch.cat(losses)

@@ -4,6 +4,8 @@ Shape legend: B batch, T tokens, D width, H query heads, K key/value heads, E he
 W window. Parameters are float32; on CUDA the forward pass runs under bfloat16 autocast.
 """
 
+from typing import Any
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -11,6 +13,7 @@ from torch.utils.checkpoint import checkpoint
 
 from nas.candidate import Architecture, Layer
 from nas.train.loss import linear_cross_entropy
+from nas.train.products import linear
 
 ROPE_THETA = 10_000.0
 NORM_EPSILON = 1e-6
@@ -24,7 +27,31 @@ class RMSNorm(nn.Module):
         self.weight = nn.Parameter(torch.ones(size))
 
     def forward(self, x: Tensor) -> Tensor:
+        if x.device.type == "cpu" and not torch.compiler.is_compiling():
+            y: Tensor = _RMSNorm.apply(x, self.weight)  # type: ignore[no-untyped-call]
+            return y
         return F.rms_norm(x, self.weight.shape, self.weight, NORM_EPSILON)
+
+
+class _RMSNorm(torch.autograd.Function):
+    """Few passes through memory: torch has no kernel of its own for the CPU."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, weight: Tensor) -> Tensor:
+        mean_square = torch.linalg.vector_norm(x, dim=-1, keepdim=True).square_().div_(x.shape[-1])
+        scale = mean_square.add_(NORM_EPSILON).rsqrt_()
+        ctx.save_for_backward(x, weight, scale)
+        y: Tensor = (x * scale).mul_(weight)
+        return y
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor]:
+        x, weight, scale = ctx.saved_tensors
+        products = (grad * x).flatten(0, -2)
+        grad_weight = torch.mv(products.t(), scale.flatten())
+        along = torch.mv(products, weight).view_as(scale)
+        grad_x = (grad * weight).mul_(scale)
+        return grad_x.addcmul_(x, along.mul_(scale.pow(3)), value=-1 / x.shape[-1]), grad_weight
 
 
 class Attention(nn.Module):
@@ -44,15 +71,14 @@ class Attention(nn.Module):
     def forward(self, x_BTD: Tensor, cos_TE: Tensor, sin_TE: Tensor) -> Tensor:
         B, T, _ = x_BTD.shape
         H, K, E = self.heads, self.kv_heads, self.head_size
-        q, k, v = self.qkv(x_BTD).split(self.sizes, dim=-1)
+        q, k, v = torch.split(linear(x_BTD, self.qkv.weight), list(self.sizes), dim=-1)
         q_BTHE, k_BTKE, v_BTKE = q.view(B, T, H, E), k.view(B, T, K, E), v.view(B, T, K, E)
         if self.query_norm is not None and self.key_norm is not None:
             q_BTHE, k_BTKE = self.query_norm(q_BTHE), self.key_norm(k_BTKE)
         q_BHTE = rotate(q_BTHE, cos_TE, sin_TE).transpose(1, 2)
         k_BKTE = rotate(k_BTKE, cos_TE, sin_TE).transpose(1, 2)
         y_BHTE = attend(q_BHTE, k_BKTE, v_BTKE.transpose(1, 2), self.window)
-        y: Tensor = self.out(y_BHTE.transpose(1, 2).reshape(B, T, H * E))
-        return y
+        return linear(y_BHTE.transpose(1, 2).reshape(B, T, H * E), self.out.weight)
 
 
 def rotate(x_BTHE: Tensor, cos_TE: Tensor, sin_TE: Tensor) -> Tensor:
@@ -70,11 +96,11 @@ def attend(q_BHTE: Tensor, k_BKTE: Tensor, v_BKTE: Tensor, window: int) -> Tenso
     """
     B, H, T, E = q_BHTE.shape
     grouped = k_BKTE.shape[1] != H
-    if grouped:
-        repeats = H // k_BKTE.shape[1]
+    if grouped and q_BHTE.device.type != "cpu":  # the CPU's kernel takes groups as they are
+        repeats, grouped = H // k_BKTE.shape[1], False
         k_BKTE, v_BKTE = k_BKTE.repeat_interleave(repeats, 1), v_BKTE.repeat_interleave(repeats, 1)
     if not window or window >= T:
-        return F.scaled_dot_product_attention(q_BHTE, k_BKTE, v_BKTE, is_causal=True)
+        return F.scaled_dot_product_attention(q_BHTE, k_BKTE, v_BKTE, is_causal=True, enable_gqa=grouped)
     if T % window:  # whole blocks; what is added stands behind and is not seen
         rest = (0, 0, 0, -T % window)
         return attend(F.pad(q_BHTE, rest), F.pad(k_BKTE, rest), F.pad(v_BKTE, rest), window)[:, :, :T]
@@ -82,7 +108,7 @@ def attend(q_BHTE: Tensor, k_BKTE: Tensor, v_BKTE: Tensor, window: int) -> Tenso
     q = q_BHTE.view(B, H, blocks, window, E).transpose(1, 2).reshape(B * blocks, H, window, E)
     k, v = _with_previous_block(k_BKTE, window), _with_previous_block(v_BKTE, window)
     mask = window_mask(blocks, window, q.device).repeat(B, 1, 1)[:, None]
-    y = F.scaled_dot_product_attention(q, k, v, attn_mask=mask)
+    y = F.scaled_dot_product_attention(q, k, v, attn_mask=mask, enable_gqa=grouped)
     return y.view(B, blocks, H, window, E).transpose(1, 2).reshape(B, H, T, E)
 
 
@@ -111,9 +137,8 @@ class MLP(nn.Module):
         self.down = nn.Linear(hidden, width, bias=False)
 
     def forward(self, x: Tensor) -> Tensor:
-        gate, up = self.gate_up(x).chunk(2, dim=-1)
-        y: Tensor = self.down(F.silu(gate) * up)
-        return y
+        gate, up = linear(x, self.gate_up.weight).chunk(2, dim=-1)
+        return linear(F.silu(gate) * up, self.down.weight)
 
 
 class Block(nn.Module):

@@ -48,7 +48,7 @@ def run(spec: SpecFile, yes: Yes = False, output: Output = Format.TABLE) -> None
 
 
 def fit(
-    texts: Annotated[list[str], typer.Argument(metavar="TEXTS...", help="Text files, or globs in quotes.")],
+    texts: Annotated[list[str], typer.Argument(metavar="TEXTS", help="Text files, or globs in quotes.")],
     time: Annotated[str, typer.Option("--time", metavar="TIME", help="For everything, e.g. 30min or 2h.")],
     space: SpaceName = "",
     parallel: Annotated[int, typer.Option(min=0, help="Candidates at a time; 0: as fits the machine.")] = 0,

@@ -1,4 +1,4 @@
-"""Databases of every kind: SQLite in a file, and a real PostgreSQL server."""
+"""Databases of every kind, SQLite in a file and a real PostgreSQL server, and searches."""
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -9,6 +9,8 @@ import psycopg
 import pytest
 
 from nas.adapters.sql.store import SqlStore, open_store
+from nas.data.texts import Texts
+from tests.helpers import SMALL, World, Worlds, spec_of
 
 
 @pytest.fixture(scope="session")
@@ -56,3 +58,18 @@ def open_() -> Iterator[Callable[[str], SqlStore]]:
     yield open_and_remember
     for store in opened:
         store.close()
+
+
+@pytest.fixture
+def make(tiny_texts: Texts, tmp_path: Path) -> Iterator[Worlds]:
+    worlds = Worlds(tiny_texts, tmp_path)
+    yield worlds
+    worlds.close()
+
+
+@pytest.fixture(scope="session")
+def undisturbed(tiny_texts: Texts, tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+    """A small search run by the in-process engine."""
+    worlds = Worlds(tiny_texts, tmp_path_factory.mktemp("undisturbed"))
+    yield worlds(spec_of(budget=SMALL)).run()
+    worlds.close()

@@ -12,7 +12,7 @@ import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 
 import pytest
 
@@ -119,10 +119,11 @@ def make_place(folder: Path, size: int = 4_000, cache_of: Place | None = None) -
     return place
 
 
-def lines_until(stream: TextIO, mark: str) -> list[str]:
-    """Lines of a process up to the first that contains ``mark``."""
+def said_until(process: "subprocess.Popen[str]", mark: str) -> list[str]:
+    """Lines of a process's stderr up to the first that contains ``mark``."""
+    assert process.stderr is not None
     lines = []
-    for line in stream:
+    for line in process.stderr:
         lines.append(line)
         if mark in line:
             return lines

@@ -17,7 +17,7 @@ import pytest
 from nas.adapters.sql.store import open_store
 from nas.records import SearchRecord
 from tests.services.conftest import Finished
-from tests.services.driving import COMMAND, Place, ending, gone, group, interrupt, lines_until
+from tests.services.driving import COMMAND, Place, ending, gone, group, interrupt, said_until
 from tests.services.terminal import COLUMNS, Terminal, screen
 
 HEAVY = ("torch", "ray", "optuna", "sqlalchemy", "alembic", "numpy", "transformers", "plotly", "pandas")
@@ -33,14 +33,17 @@ def search_of(place: Place) -> SearchRecord:
 
 def assert_completes(place: Place, search: str) -> None:
     """Resumed in this process, the search ends as one that was never interrupted would: each candidate once."""
-    done = place.run("resume", search, "-o", "json")
+    done = place.run("resume", search)
     assert done.code == 0, done.err
-    assert (done.json["id"], done.json["state"]) == (search, "completed")
+    (found,) = place.run("ls", "-o", "json").json["searches"]
+    assert (found["id"], found["state"], found["reason"]) == (search, "completed", "")
+    assert "★ final run" in done.out
+    assert done.out.splitlines()[-1] == found["result"]["sentence"]
     candidates = place.run("candidates", search, "-o", "json").json["candidates"]
     assert len({own["id"] for own in candidates}) == len(candidates)
     assert {own["state"] for own in candidates} <= {"completed", "stopped", "rejected", "diverged"}
-    assert done.json["result"]["number"] == candidates[-1]["number"]
-    assert done.json["result"]["search_flops"] <= 3 * 10**9
+    assert found["result"]["number"] == candidates[-1]["number"]
+    assert found["result"]["search_flops"] <= 3 * 10**9
 
 
 def test_ctrl_c_on_a_terminal(place: Place) -> None:
@@ -79,7 +82,7 @@ def test_what_the_screen_of_the_tests_knows() -> None:
 
 def test_a_killed_search_goes_on(place: Place) -> None:
     with ending(place.start("run", "tiny.yaml")) as process:
-        lines_until(process.stderr, "candidate 1 (")
+        said_until(process, "candidate 1 (")
         process.kill()
         process.wait(30)
     killed = search_of(place)
@@ -95,7 +98,7 @@ def test_a_killed_search_goes_on(place: Place) -> None:
 def test_workers_end_with_their_search(place: Place) -> None:
     place.write_spec(method="method: {parallel: 2}", total="  total: {compute: 3GFLOP, candidates: 2}")
     with ending(place.start("run", "tiny.yaml")) as process:
-        lines_until(process.stderr, "candidate 1 (")
+        said_until(process, "candidate 1 (")
         assert len(group(process.pid)) >= 3
         process.kill()
         process.wait(30)
@@ -103,7 +106,7 @@ def test_workers_end_with_their_search(place: Place) -> None:
 
     search = search_of(place)
     with ending(place.start("resume", search.id)) as process:
-        lines_until(process.stderr, "completed")
+        said_until(process, "completed")
         interrupt(process)
         out, err = process.communicate(timeout=30)
         assert process.returncode == 130
@@ -119,7 +122,7 @@ def test_workers_end_with_their_search(place: Place) -> None:
 
 def test_ctrl_c_before_the_search_began(place: Place) -> None:
     with ending(place.start("run", "tiny.yaml")) as process:
-        lines_until(process.stderr, "tokenizers")
+        said_until(process, "tokenizers")
         interrupt(process)
         out, err = process.communicate(timeout=30)
     assert (process.returncode, out) == (130, "")
@@ -142,7 +145,7 @@ def small_disk(folder: Path, size: str) -> Iterator[bool]:
 
 def test_a_full_disk(place: Place) -> None:
     with small_disk(place.home, "8m") as mounted, ending(place.start("run", "tiny.yaml")) as process:
-        lines_until(process.stderr, "candidate 0 (")
+        said_until(process, "candidate 0 (")
         if mounted:
             filler = place.home / "filler"
             with contextlib.suppress(OSError), filler.open("wb", buffering=0) as file:

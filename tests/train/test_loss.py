@@ -5,6 +5,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from nas.cost import LOGITS_CHUNK
 from nas.train import loss
 from nas.train.loss import chunk_rows, linear_cross_entropy, token_losses
 
@@ -81,3 +82,7 @@ def test_a_target_that_is_certain_costs_nothing() -> None:
 )
 def test_rows_of_a_chunk(rows: int, vocabulary: int, device: str, expected: int) -> None:
     assert chunk_rows(rows, vocabulary, device) == expected
+
+
+def test_the_memory_bound_counts_on_chunks_of_this_size() -> None:
+    assert loss.CHUNK_ELEMENTS == LOGITS_CHUNK

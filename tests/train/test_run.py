@@ -8,6 +8,7 @@ import random
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -145,7 +146,7 @@ def test_the_artifact_is_the_model_that_was_scored(tiny_texts: Texts, tmp_path: 
 # --- ends before their time ---
 
 VICTIM = """
-import pickle, sys
+import pickle, sys, time
 import torch
 from nas.data.texts import Texts
 from nas.train.run import train
@@ -155,6 +156,7 @@ with open(sys.argv[1], "rb") as file:
     corpus, folder, request = pickle.load(file)
 for event in train(request, Texts(corpus, folder)):
     print(event.step, flush=True)
+    time.sleep(0.02)  # leaves the killer time
 """
 
 
@@ -174,8 +176,10 @@ def test_a_killed_run_goes_on_as_if_nothing_had_been(
     job.write_bytes(pickle.dumps((tiny_texts.corpus, tiny_texts.folder, request)))
     victim = subprocess.Popen([sys.executable, "-c", VICTIM, str(job)], stdout=subprocess.PIPE, text=True)
     assert victim.stdout is not None
+    chance = random.Random(seed)
     with victim.stdout:
-        reached = [int(line) for line in itertools.islice(victim.stdout, random.Random(seed).randint(5, 30))]
+        reached = [int(line) for line in itertools.islice(victim.stdout, chance.randint(5, 30))]
+        time.sleep(0.1 * chance.random())
         os.kill(victim.pid, signal.SIGKILL)
         victim.wait()
     assert victim.returncode == -signal.SIGKILL

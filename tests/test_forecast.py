@@ -1,0 +1,129 @@
+import math
+from typing import Any
+
+import pytest
+
+from nas.appraise import Appraiser
+from nas.data.texts import Texts
+from nas.errors import InfeasibleError
+from nas.forecast import SAMPLES, Forecast, allowance, forecast
+from nas.plan import Allowance, Speed
+from nas.space import Space, load_space
+from nas.spec import SearchSpec
+from tests.helpers import SPACE, SPEED, spec_of
+
+
+def foresee(texts: Texts, spec: SearchSpec, speed: Speed | None = None) -> tuple[Forecast, Space, Appraiser]:
+    space = load_space(spec.space)
+    appraiser = Appraiser(texts, spec.limits, speed)
+    return forecast(spec, space, appraiser), space, appraiser
+
+
+def budget_of(compute: str = "3GFLOP", own: str = "250MFLOP", final: float = 0.25, **time: str) -> dict[str, Any]:
+    return {"total": {"compute": compute, **time}, "candidate": {"compute": own}, "final": final}
+
+
+@pytest.mark.parametrize(
+    ("budget", "speed", "parallel", "binding"),
+    [
+        (budget_of(), None, 1, "compute"),
+        (budget_of(), SPEED, 1, "compute"),
+        (budget_of(time="1h"), SPEED, 1, "compute"),
+        (budget_of(time="1h"), None, 1, "compute"),
+        (budget_of(time="2s"), SPEED, 1, "time"),
+        (budget_of(time="2s"), None, 1, "compute"),
+        (budget_of(time="4s"), SPEED, 4, "compute"),
+        (budget_of(compute="300GFLOP", time="4s"), SPEED, 4, "time"),
+    ],
+)
+def test_what_runs_out_first(
+    tiny_texts: Texts, budget: dict[str, Any], speed: Speed | None, parallel: int, binding: str
+) -> None:
+    spec = spec_of(budget=budget, method={"parallel": parallel})
+    found, space, appraiser = foresee(tiny_texts, spec, speed)
+    plan = found.dial_plan
+    assert plan is not None and found.dial is not None
+    assert plan == appraiser.plan(space.decode(found.dial), allowance(spec))
+    by_compute = spec.budget.search_compute / plan.flops
+    by_time = spec.budget.search_time / plan.seconds * parallel if plan.seconds else math.inf
+    assert found.binding == binding == ("time" if by_time < by_compute else "compute")
+    assert found.full_trainings == pytest.approx(min(by_compute, by_time))
+    assert math.isfinite(found.seconds) is (speed is not None)
+
+
+def test_seconds_are_those_of_the_search_and_of_the_final_run(tiny_texts: Texts) -> None:
+    """At a FLOP a nanosecond, evaluation at two thirds of that."""
+    found, _, _ = foresee(tiny_texts, spec_of(budget=budget_of("10GFLOP")), SPEED)
+    assert 10.0 < found.seconds < 15.0
+    without, _, _ = foresee(tiny_texts, spec_of(budget=budget_of("10GFLOP", final=0.0)), SPEED)
+    assert 10.0 < without.seconds < 15.0
+    half, _, _ = foresee(tiny_texts, spec_of(budget=budget_of("10GFLOP", final=0.0), method={"parallel": 2}), SPEED)
+    assert half.seconds == pytest.approx(without.seconds / 2)
+
+
+def test_epochs_are_said_before_training(tiny_texts: Texts) -> None:
+    spec = spec_of(budget=budget_of("30GFLOP"))
+    found, space, appraiser = foresee(tiny_texts, spec)
+    assert found.dial is not None and found.dial_plan is not None
+    dial = space.decode(found.dial)
+    facts = appraiser.facts(dial)
+    assert found.epochs == pytest.approx(found.dial_plan.steps * dial.recipe.batch_tokens / facts.train_tokens)
+    final, plan = appraiser.final_run(dial, found.dial_plan.train_flops, Allowance(spec.budget.final_compute))
+    assert final.architecture.width > dial.architecture.width, "the final run is of a larger model"
+    assert found.final_epochs == plan.epochs > found.epochs
+
+
+def test_the_share_that_the_gate_admits(tiny_texts: Texts) -> None:
+    few, _, _ = foresee(tiny_texts, spec_of())
+    all_, _, _ = foresee(tiny_texts, spec_of(limits={}, budget=budget_of("300GFLOP", "30GFLOP")))
+    assert 0 < few.admitted_share < 0.5
+    assert all_.admitted_share == 1.0
+    assert few.admitted_share * (SAMPLES + 1) == pytest.approx(round(few.admitted_share * (SAMPLES + 1)))
+
+
+@pytest.mark.parametrize(
+    "minimize", [["val_bpb"], ["val_bpb", "params"], ["flops_per_byte", "weight_bytes", "val_bpb"]]
+)
+def test_the_reference_lies_beyond_all_that_is_admitted(tiny_texts: Texts, minimize: list[str]) -> None:
+    spec = spec_of(minimize=minimize)
+    found, space, appraiser = foresee(tiny_texts, spec)
+    grant = allowance(spec)
+    everything = [space.decode(knobs) for knobs in space.grid(*(set(SPACE["knobs"]) - {"matrix_rate"}))]
+    costs = [appraiser.cost(own) for own in everything if appraiser.admits(own, grant)]
+    assert len(costs) > 5 and len(found.reference) == len(minimize)
+    for name, corner in zip(minimize, found.reference, strict=True):
+        assert corner > (4.0 if name == "val_bpb" else max(getattr(own, name) for own in costs))
+
+
+def test_the_baselines_are_admitted(tiny_texts: Texts) -> None:
+    spec = spec_of()
+    found, space, appraiser = foresee(tiny_texts, spec)
+    for knobs in (found.dial, found.largest):
+        assert knobs is not None and appraiser.admits(space.decode(knobs), allowance(spec))
+    assert found.to_dict()["dial"] == found.dial
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        (
+            {"limits": {"params": "1k"}},
+            r"no candidate of 513 .*1 layers of width 16.*breaks params: needs .*allowed 1k",
+        ),
+        (
+            {"budget": budget_of(own="10MFLOP")},
+            r"MFLOP a step\) breaks compute: needs \d+ MFLOP, allowed 10 MFLOP",
+        ),
+        (
+            {"budget": budget_of("400MFLOP", "300MFLOP")},
+            r"not one candidate can be trained: .* takes \d+ MFLOP, the search has 300 MFLOP",
+        ),
+        (
+            {"budget": budget_of(time="400ms")},
+            r"takes \d+ MFLOP and \d+ ms, the search has 2.25 GFLOP and 300 ms; lower budget.candidate or raise",
+        ),
+    ],
+)
+def test_when_nothing_fits_it_says_what_it_would_take(tiny_texts: Texts, changes: dict[str, Any], message: str) -> None:
+    with pytest.raises(InfeasibleError, match=message):
+        foresee(tiny_texts, spec_of(**changes), SPEED)

@@ -1,0 +1,202 @@
+"""An assignment carried out by the real training."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from nas.candidate import Architecture, Candidate, Recipe
+from nas.cost import cost
+from nas.curve import RUNGS
+from nas.data.evaluation import EvaluationSet
+from nas.data.texts import Texts
+from nas.plan import Allowance, plan_run
+from nas.ports import Assignment, Outcome
+from nas.records import CurvePoint, Verdict
+from nas.train.artifact import load_artifact
+from nas.train.worker import Workshop, carry_out
+
+ARCHITECTURE = Architecture(
+    depth=1, width=16, heads=2, head_size=8, kv_heads=1, mlp_width=24, vocabulary=256, context=32
+)
+CANDIDATE = Candidate(ARCHITECTURE, Recipe(batch_tokens=64))
+STEPS = 40
+
+Report = Callable[[CurvePoint], Verdict]
+
+
+def assignment_of(texts: Texts, candidate: Candidate = CANDIDATE, *, final: bool = False) -> Assignment:
+    own = cost(candidate, texts.bytes_per_token(256))
+    allowance = Allowance(STEPS * own.step_flops)
+    plan = plan_run(candidate, own, texts.facts(256, 32), allowance, rungs=len(RUNGS), score_test=final)
+    return Assignment("s", 7, 0, candidate, plan, seed=1, deadline_seconds=None, final=final)
+
+
+@pytest.fixture
+def workshop(tiny_texts: Texts, tmp_path: Path) -> Workshop:
+    return Workshop(tiny_texts, tmp_path, "cpu", threads=1, all_threads=1)
+
+
+class Listener:
+    """Gets points and notes; gives the verdict of ``judge``."""
+
+    def __init__(self, judge: Report = lambda point: Verdict.CONTINUE) -> None:
+        self.judge = judge
+        self.points: list[CurvePoint] = []
+        self.notes: list[str] = []
+
+    def carry_out(self, assignment: Assignment, workshop: Workshop) -> Outcome:
+        return carry_out(assignment, workshop, self.report, self.notes.append)
+
+    def report(self, point: CurvePoint) -> Verdict:
+        self.points.append(point)
+        return self.judge(point)
+
+
+def test_points_come_in_order_and_the_outcome_is_their_sum(workshop: Workshop) -> None:
+    assignment, listener = assignment_of(workshop.texts), Listener()
+    outcome = listener.carry_out(assignment, workshop)
+    points, plan = listener.points, assignment.plan
+    assert [point.step for point in points] == sorted({point.step for point in points})
+    assert points[-1].step == STEPS
+    for point in points:
+        assert (point.search_id, point.number, point.attempt) == ("s", 7, 0)
+        assert (point.progress, point.flops) == (point.step / STEPS, point.step * plan.step_flops)
+        assert (point.rung is None) is (point.val_bpb is None)
+        assert point.train_bpb is not None
+    assert tuple(point.rung for point in points if point.rung is not None) == RUNGS
+    assert [point.seconds for point in points] == sorted(point.seconds for point in points)
+    assert (outcome.number, outcome.attempt, outcome.kind) == (7, 0, "completed")
+    assert (outcome.train_flops, outcome.eval_flops) == (plan.train_flops, plan.eval_flops)
+    assert outcome.hardware_flops == outcome.train_flops
+    assert outcome.val_bpb is not None and outcome.val_error is not None and outcome.val_bpb < 8
+    assert outcome.test_bpb is None and outcome.detail == ""
+    assert outcome.seconds >= points[-1].seconds
+
+
+def test_the_model_is_kept_and_the_checkpoint_is_not(workshop: Workshop) -> None:
+    outcome = Listener().carry_out(assignment_of(workshop.texts), workshop)
+    assert outcome.artifact == "s/7"
+    _, _, candidate = load_artifact(workshop.artifacts / outcome.artifact)
+    assert candidate == CANDIDATE
+    assert list(workshop.artifacts.rglob("*.pt")) == []
+
+
+def test_a_stop_is_obeyed_at_once(workshop: Workshop) -> None:
+    listener = Listener(lambda point: Verdict.STOP if point.rung == 0.25 else Verdict.AUDIT)
+    outcome = listener.carry_out(assignment_of(workshop.texts), workshop)
+    last = listener.points[-1]
+    assert last.rung == 0.25, "an audited stop goes on"
+    assert (outcome.kind, outcome.train_flops, outcome.seconds) == ("stopped", last.flops, last.seconds)
+    assert 0 < outcome.eval_flops < assignment_of(workshop.texts).plan.eval_flops
+    assert (outcome.val_bpb, outcome.artifact) == (None, "")
+    assert [path for path in workshop.artifacts.rglob("*") if path.is_file()] == []
+
+
+def test_a_final_run_reads_the_test_split(workshop: Workshop) -> None:
+    outcome = Listener().carry_out(assignment_of(workshop.texts, final=True), workshop)
+    assert outcome.kind == "completed"
+    assert outcome.test_bpb is not None and outcome.test_error is not None
+
+
+@pytest.mark.parametrize(("final", "threads"), [(False, 1), (True, 2)])
+def test_a_final_run_has_all_threads(workshop: Workshop, final: bool, threads: int) -> None:
+    seen = []
+
+    def judge(point: CurvePoint) -> Verdict:
+        seen.append(torch.get_num_threads())
+        return Verdict.STOP
+
+    Listener(judge).carry_out(assignment_of(workshop.texts, final=final), replace(workshop, all_threads=2))
+    torch.set_num_threads(1)
+    assert seen == [threads]
+
+
+def test_a_further_attempt_goes_on_where_the_checkpoint_is(workshop: Workshop) -> None:
+    class Died(Exception):
+        pass
+
+    def die(point: CurvePoint) -> Verdict:
+        if point.progress > 0.3:
+            raise Died
+        return Verdict.CONTINUE
+
+    whole = Listener()
+    expected = whole.carry_out(assignment_of(workshop.texts), replace(workshop, artifacts=workshop.artifacts / "whole"))
+    with pytest.raises(Died):
+        Listener(die).carry_out(assignment_of(workshop.texts), workshop)
+    listener = Listener()
+    outcome = listener.carry_out(replace(assignment_of(workshop.texts), attempt=1), workshop)
+    step = next(point.step for point in whole.points if point.rung == 0.25)
+    assert listener.notes == [f"resumed at step {step}"]
+    assert [point.attempt for point in listener.points] == [1] * len(listener.points)
+    later = [point for point in whole.points if point.step > step]
+    assert [(p.step, p.train_bpb, p.val_bpb) for p in listener.points] == [
+        (p.step, p.train_bpb, p.val_bpb) for p in later
+    ]
+    assert (outcome.val_bpb, outcome.train_flops, outcome.eval_flops) == (
+        expected.val_bpb,
+        expected.train_flops,
+        expected.eval_flops,
+    )
+
+
+def test_a_damaged_checkpoint_is_told_of(workshop: Workshop) -> None:
+    listener, folder = Listener(), workshop.folder(assignment_of(workshop.texts))
+    folder.mkdir(parents=True)
+    (folder / "checkpoint.pt").write_bytes(b"half a")
+    assert listener.carry_out(assignment_of(workshop.texts), workshop).kind == "completed"
+    (note,) = listener.notes
+    assert note.startswith("starts again from the beginning: ")
+
+
+def test_a_loss_that_is_not_finite(workshop: Workshop) -> None:
+    wild = Candidate(ARCHITECTURE, Recipe(batch_tokens=64, matrix_rate=1e30, embedding_rate=1e30))
+    outcome = Listener().carry_out(assignment_of(workshop.texts, wild), workshop)
+    assert (outcome.kind, outcome.detail) == ("diverged", "the loss is not finite")
+    assert 0 < outcome.train_flops <= assignment_of(workshop.texts, wild).plan.train_flops
+    assert (outcome.val_bpb, outcome.artifact) == (None, "")
+
+
+def test_a_model_that_no_machine_holds(workshop: Workshop) -> None:
+    huge = Candidate(replace(ARCHITECTURE, mlp_width=10**13), Recipe(batch_tokens=64))
+    assignment = replace(assignment_of(workshop.texts), candidate=huge)
+    listener = Listener()
+    outcome = listener.carry_out(assignment, workshop)
+    assert (outcome.kind, outcome.train_flops, outcome.seconds) == ("out_of_memory", 0, 0.0)
+    assert "can't allocate memory" in outcome.detail and "\n" not in outcome.detail
+    assert listener.points == []
+
+
+class Hungry(Texts):
+    """Runs out of memory in the second evaluation."""
+
+    left = 1
+
+    def evaluation(self, split: str, vocabulary: int, context: int, *, rung: bool = False) -> EvaluationSet:
+        self.left -= 1
+        if self.left < 0:
+            raise MemoryError
+        return super().evaluation(split, vocabulary, context, rung=rung)
+
+
+def test_memory_that_runs_out_later(workshop: Workshop) -> None:
+    texts = Hungry(workshop.texts.corpus, workshop.texts.folder)
+    listener = Listener()
+    outcome = listener.carry_out(assignment_of(workshop.texts), replace(workshop, texts=texts))
+    last = listener.points[-1]
+    assert (outcome.kind, outcome.detail) == ("out_of_memory", "out of memory")
+    assert (outcome.train_flops, outcome.seconds) == (last.flops, last.seconds)
+    assert 0.125 <= last.progress < 0.25 and outcome.eval_flops > 0
+    assert list(workshop.artifacts.rglob("*.pt")) == [], "nothing goes on from here"
+
+
+@pytest.mark.parametrize("error", [RuntimeError("mine"), ValueError("mine")])
+def test_other_errors_are_raised(workshop: Workshop, error: Exception) -> None:
+    def fail(point: CurvePoint) -> Verdict:
+        raise error
+
+    with pytest.raises(type(error), match="mine"):
+        Listener(fail).carry_out(assignment_of(workshop.texts), workshop)

@@ -8,7 +8,6 @@ import math
 import time
 from collections import deque
 from collections.abc import Callable, Iterable
-from dataclasses import replace
 from typing import Any
 
 from nas import outcome as outcomes
@@ -34,7 +33,6 @@ from nas.records import (
     DecisionRecord,
     Origin,
     SearchRecord,
-    SearchState,
     Verdict,
 )
 from nas.space import Space
@@ -429,8 +427,3 @@ def prepare(spec: SearchSpec, space: Space, appraiser: Appraiser) -> Forecast:
     if spec.budget.search_compute < 1:
         raise InfeasibleError("the final share leaves nothing for the search")
     return forecast(spec, space, appraiser)
-
-
-def with_setting(record: SearchRecord, **setting: Any) -> SearchRecord:
-    """The record with facts added that are fixed before the first candidate."""
-    return replace(record, state=SearchState.RUNNING, setting={**record.setting, **setting})

@@ -13,8 +13,6 @@ from nas.adapters.inline_engine import InlineEngine
 from nas.adapters.optuna_suggester import OptunaSuggester
 from nas.adapters.process_engine import ProcessEngine
 from nas.adapters.sql.engine import sqlalchemy_url
-from nas.data.corpora import load_corpus
-from nas.data.texts import Texts
 from nas.errors import StorageError
 from nas.forecast import Forecast
 from nas.plan import Speed
@@ -34,7 +32,7 @@ from nas.search import Search
 from nas.spec import SearchSpec
 from nas.train.worker import Workshop
 from nas.units import format_flops, format_seconds
-from services.ground import Ground, Tell, foresee, survey
+from services.ground import Ground, Tell, foresee, open_workshop, survey
 from services.home import Home
 
 LOOK_SECONDS = 1.0
@@ -198,12 +196,6 @@ class Foreground:
         events = self._store.events(self._record.id, after=self._seen)
         self._seen = events[-1].sequence if events else self._seen
         self._watch(events)
-
-
-def open_workshop(spec: SearchSpec, base: Path, home: Home, device: str, threads: int, all_threads: int) -> Workshop:
-    """A worker's workshop, opened in its own process."""
-    corpus = load_corpus(spec.corpus, base=base, cache=home.cache)
-    return Workshop(Texts(corpus, home.cache), home.artifacts, device, threads, all_threads)
 
 
 class _Observed:

@@ -24,6 +24,7 @@ from nas.propose import seeds
 from nas.search import prepare
 from nas.space import Space, load_space
 from nas.spec import SearchSpec
+from nas.train.worker import Workshop
 from nas.units import format_bytes, format_flops, format_seconds
 from services.device import precision_for, resolve_device, threads_for
 from services.home import Home
@@ -176,3 +177,9 @@ def _version(name: str) -> str:
         return metadata.version(name)
     except metadata.PackageNotFoundError:
         return "unknown"
+
+
+def open_workshop(spec: SearchSpec, base: Path, home: Home, device: str, threads: int, all_threads: int) -> Workshop:
+    """A worker's workshop, opened in its own process. It is here so that workers import no database."""
+    corpus = load_corpus(spec.corpus, base=base, cache=home.cache)
+    return Workshop(Texts(corpus, home.cache), home.artifacts, device, threads, all_threads)

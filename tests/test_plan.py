@@ -339,9 +339,11 @@ def test_what_cannot_be_scaled_stays() -> None:
     assert scale(CANDIDATE, 10**12, 10**13, lambda _: False) == CANDIDATE
 
 
-def test_heads_that_do_not_divide_the_width_scale_together() -> None:
-    odd = replace(CANDIDATE, architecture=replace(ARCHITECTURE, width=64, heads=6, kv_heads=2))
-    scaled = scale(odd, 10**12, 10**14, lambda _: True).architecture
+@pytest.mark.parametrize("kv_heads", [1, 2, 6])
+def test_heads_that_do_not_divide_the_width_scale_together(kv_heads: int) -> None:
+    odd = replace(CANDIDATE, architecture=replace(ARCHITECTURE, width=64, heads=6, kv_heads=kv_heads))
+    for ratio in (3, 10, 100):
+        scaled = scale(odd, 10**12, ratio * 10**12, lambda _: True).architecture
+        assert scaled.heads * 64 == scaled.width * 6
+        assert scaled.heads * kv_heads == scaled.kv_heads * 6
     assert scaled.width > 64
-    assert scaled.heads * 64 == scaled.width * 6
-    assert scaled.heads == 3 * scaled.kv_heads

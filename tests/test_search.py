@@ -23,7 +23,7 @@ from nas.ports import Assignment, Done, Outcome, Wait
 from nas.prune import Policy, Standing, decide
 from nas.records import CandidateState, CurvePoint, LedgerRecord, Origin, Verdict
 from nas.search import MAXIMUM_LOST, Search, choose, describe, prepare
-from nas.space import load_space
+from nas.space import Knobs, load_space
 from nas.spec import SearchSpec
 from tests.helpers import SMALL, SPACE, SPEED, Fated, Simulation, Watched, World, Worlds, spec_of, study_of, timeless
 
@@ -87,8 +87,6 @@ def test_seeds_come_first(whole: World) -> None:
 def test_the_same_seed_gives_the_same_search(whole: World, make: Worlds) -> None:
     again = make().run()
     assert again.fate() == whole.fate()
-    other = make(spec_of(method={"seed": 1}, budget=SMALL)).run()
-    assert [own.id for own in other.candidates] != [own.id for own in whole.candidates][: len(other.candidates)]
 
 
 def test_no_candidate_is_trained_twice(whole: World) -> None:
@@ -231,9 +229,9 @@ def test_work_without_a_candidate_is_charged(make: Worlds) -> None:
 
 
 def test_the_number_of_candidates_is_kept(make: Worlds) -> None:
-    world = make(spec_of(budget={"total": {"compute": "3GFLOP", "candidates": 3}})).run()
-    trained = [own for own in searched(world) if own.plan]
-    assert len(trained) == 3
+    world = make(spec_of(budget={"total": {"compute": "3GFLOP", "candidates": 3}}))
+    assert Simulation(0, parallel=2).run(world.enter(), 1000)
+    assert sum(own.state is not CandidateState.REJECTED for own in searched(world)) == 3
     assert world.candidates[-1].origin is Origin.FINAL
 
 
@@ -323,7 +321,7 @@ def test_a_candidate_has_its_own_deadline_over_all_its_attempts(make: Worlds) ->
 
 def test_a_candidate_that_is_too_slow_for_its_time_is_refused(make: Worlds) -> None:
     """And does not end the search."""
-    budget = {"candidate": {"compute": "1GFLOP", "time": "1s"}, "total": {"compute": "30GFLOP", "candidates": 16}}
+    budget = {"candidate": {"compute": "1GFLOP", "time": "1s"}, "total": {"compute": "30GFLOP", "candidates": 11}}
     knobs = {**SPACE["knobs"], "depth": [1, 4], "width": 16}
     world = make(spec_of(space={"knobs": knobs}, budget=budget), Speed(0.0, 0.0, seconds_per_operation=1e-4))
     assert Simulation(0, parallel=1).run(world.enter(), 1000)
@@ -332,7 +330,7 @@ def test_a_candidate_that_is_too_slow_for_its_time_is_refused(make: Worlds) -> N
     assert late[0].reason.startswith(f"time: {MINIMUM_STEPS} steps need ") and late[0].reason.endswith(", allowed 1 s")
     told = {trial.user_attrs.get("number"): trial for trial in trials(world)}
     assert all(told[own.number].constraints["time"] > 0 for own in late)
-    assert sum(own.state is not CandidateState.REJECTED for own in searched(world)) == 16
+    assert sum(own.state is not CandidateState.REJECTED for own in searched(world)) == 11
 
 
 def test_the_predicted_speed_is_corrected_by_what_runs_take(make: Worlds) -> None:
@@ -370,7 +368,7 @@ def test_a_lost_attempt_is_made_again_and_then_is_as_good(whole: World, make: Wo
 
 def test_outcomes_that_end_a_candidate(make: Worlds) -> None:
     """Lost too often, out of memory, diverged: settled, told, never on the front, never chosen."""
-    world = make(spec_of(method={"policy": "none"}))
+    world = make(spec_of(method={"policy": "none"}, budget={"total": {"compute": "2.2GFLOP"}}))
     kinds = {0: ["lost"] * MAXIMUM_LOST, 1: ["out_of_memory"], 2: ["diverged"]}
     world.run(Fated(world.enter(), kinds))
     ended, told = world.candidates, {trial.user_attrs.get("number"): trial for trial in trials(world)}
@@ -389,8 +387,8 @@ def test_outcomes_that_end_a_candidate(make: Worlds) -> None:
 
 
 def test_peers_that_broke_are_nobodys_peers(make: Worlds) -> None:
-    world = make(spec_of(budget={"total": {"compute": "2GFLOP"}}))
-    world.run(Fated(world.enter(), {0: ["diverged"]}))
+    world = make()
+    assert Simulation(0, parallel=1).run(Fated(world.enter(), {0: ["diverged"]}), 1000)
     peers = {peer["number"] for decision in world.store.decisions("s") for peer in decision.inputs["peers"]}
     assert 0 not in peers and 1 in peers
 
@@ -405,7 +403,8 @@ def test_a_point_or_an_outcome_of_no_running_candidate(whole: World) -> None:
 
 def test_a_final_run_that_fails_is_not_made_twice(make: Worlds) -> None:
     world = make(spec_of(budget=SMALL))
-    world.run(Fated(world.enter(), {number: ["diverged"] for number in range(3, 99)}))
+    last = Fated(world.enter(), {number: ["diverged"] for number in range(3, 99)})
+    assert Simulation(2, parallel=1).run(last, 1000)
     assert [own.state for own in world.candidates if own.origin is Origin.FINAL] == [CandidateState.DIVERGED]
     before = world.candidates
     assert isinstance(world.enter().next(), Done)
@@ -510,18 +509,24 @@ def test_training_goes_on_from_its_checkpoint(whole: World, make: Worlds) -> Non
 
 
 def test_death_does_not_count_against_a_candidate(make: Worlds) -> None:
-    world = make(spec_of(budget=SMALL))
-    for _ in range(MAXIMUM_LOST + 1):
-        assert isinstance(world.enter().next(), Assignment)
+    world = make()
+    for attempt in range(MAXIMUM_LOST + 1):
+        answer = world.enter().next()
+        assert isinstance(answer, Assignment) and (answer.number, answer.attempt) == (0, attempt)
     search = world.enter()
-    world.run(Fated(search, {0: ["lost"]}))
-    assert world.candidates[0].state is CandidateState.COMPLETED
+    for attempt in range(MAXIMUM_LOST + 1, 2 * MAXIMUM_LOST):
+        assert isinstance(answer := search.next(), Assignment) and answer.attempt == attempt
+        search.finish(Outcome(0, attempt, "lost", 0, 0, 0, 0.0))
+        assert world.candidates[0].state is CandidateState.QUEUED
+    assert isinstance(search.next(), Assignment)
+    search.finish(Outcome(0, 2 * MAXIMUM_LOST, "lost", 0, 0, 0, 0.0))
+    assert world.candidates[0].state is CandidateState.FAILED, "lost so often while the driver lived"
 
 
 # --- Several at once --------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("seed", range(3))
 def test_laws_hold_for_any_fate_of_several_at_once(make: Worlds, seed: int) -> None:
     """Drivers come and go; what ran when one went is resumed by the next."""
     rng = random.Random(seed)
@@ -591,7 +596,7 @@ def test_waiting_asks_for_nothing(make: Worlds) -> None:
 
 
 def test_a_candidate_in_a_line() -> None:
-    knobs = {
+    knobs: Knobs = {
         "depth": 4, "width": 64, "head_size": 16, "kv_ratio": 0.5, "vocabulary": 320, "context": 64,
         "window_pattern": "SL", "window_ratio": 0.25, "batch_tokens": 256, "optimizer": "adamw",
     }  # fmt: skip

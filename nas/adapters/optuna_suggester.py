@@ -6,17 +6,20 @@ a violated constraint and PRUNED, never as FAIL: samplers ignore failures and go
 """
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import optuna
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
+from optuna.exceptions import StorageInternalError
 from optuna.samplers import TPESampler
 from optuna.storages import BaseStorage, InMemoryStorage, RDBStorage
 from optuna.study import StudyDirection
 from optuna.trial import TrialState, create_trial
+from sqlalchemy.exc import SQLAlchemyError
 
-from nas.errors import StateError
+from nas.errors import StateError, StorageError
 from nas.ports import Suggestion
 from nas.space import Choice, Knob, Knobs, Range, Space, Value
 
@@ -27,7 +30,7 @@ INDEX = ".index"
 
 
 class OptunaSuggester:
-    """`nas.ports.Suggester` over a study named after the search.
+    """`nas.ports.Suggester` over a study named after the search. Whoever opens it closes it.
 
     Args:
         url: SQLAlchemy URL of the database that also holds the search.
@@ -37,21 +40,22 @@ class OptunaSuggester:
     def __init__(self, url: str, name: str, space: Space, objectives: Sequence[str], seed: int, startup: int) -> None:
         self._space, self._seed, self._startup = space, seed, startup
         directions = [StudyDirection.MINIMIZE] * len(objectives)
-        self._database = RDBStorage(url, engine_kwargs=_engine_options(url))
-        self._study = optuna.create_study(
-            storage=self._database,
-            study_name=name,
-            directions=directions,
-            load_if_exists=True,
-            sampler=self._sampler(0),
-        )
-        if not self._study.user_attrs:
-            self._study.set_user_attr("objectives", list(objectives))
+        with _refusals():
+            self._database = RDBStorage(url, engine_kwargs=_engine_options(url))
+            self._study = optuna.create_study(
+                storage=self._database,
+                study_name=name,
+                directions=directions,
+                load_if_exists=True,
+                sampler=self._sampler(0),
+            )
+            if not self._study.user_attrs:
+                self._study.set_user_attr("objectives", list(objectives))
+            self._study_id = self._database.get_study_id_from_name(name)
+            history = self._study.get_trials(deepcopy=False)
         self._memory = InMemoryStorage()
         self._copy = optuna.create_study(storage=self._memory, study_name=name, directions=directions)
-        self._study_id = self._database.get_study_id_from_name(name)
         self._copy_id = self._memory.get_study_id_from_name(name)
-        history = self._study.get_trials(deepcopy=False)
         self._copy.add_trials(history)
         self._projected = len(history)
 
@@ -95,8 +99,9 @@ class OptunaSuggester:
 
     def tell_infeasible(self, key: int, excess: Mapping[str, float] | None = None) -> None:
         if excess and not self._is_answered(key):
-            row = self._database.get_trial_id_from_study_id_trial_number(self._study_id, key)
-            self._constrain(self._database, row, excess)
+            with _refusals():
+                row = self._database.get_trial_id_from_study_id_trial_number(self._study_id, key)
+                self._constrain(self._database, row, excess)
             self._constrain(self._memory, self._row(key), excess)
         self._tell(key, TrialState.PRUNED)
 
@@ -109,7 +114,8 @@ class OptunaSuggester:
 
     def _tell(self, key: int, state: TrialState, values: Sequence[float] | None = None) -> None:
         if not self._is_answered(key):
-            self._study.tell(key, values, state=state)
+            with _refusals():
+                self._study.tell(key, values, state=state)
             self._copy.tell(key, values, state=state)
 
     def _is_answered(self, key: int) -> bool:
@@ -133,8 +139,9 @@ class OptunaSuggester:
             user_attrs=asked.user_attrs,
             constraints=asked.constraints or None,
         )
-        created = self._database.create_new_trial(self._study_id, template_trial=row)
-        number = self._database.get_trial_number_from_id(created)
+        with _refusals():
+            created = self._database.create_new_trial(self._study_id, template_trial=row)
+            number = self._database.get_trial_number_from_id(created)
         if number != key:
             raise StateError(f"the study numbers suggestion {key} as {number}: another writer is at work on it")
         self._projected = key + 1
@@ -143,6 +150,16 @@ class OptunaSuggester:
         """Seeded by (seed, key) alone, so that a rebuilt suggester goes on as if it had never died."""
         digest = hashlib.sha256(f"{self._seed}/{key}".encode()).digest()
         return TPESampler(seed=int.from_bytes(digest[:4], "big"), n_startup_trials=self._startup)
+
+
+@contextmanager
+def _refusals() -> Iterator[None]:
+    """Raises what the database refuses as our error."""
+    try:
+        yield
+    except (StorageInternalError, SQLAlchemyError) as error:
+        reason = str(error.__cause__ or error).splitlines()[0]
+        raise StorageError(f"the database of the study cannot be used: {reason}") from error
 
 
 def _engine_options(url: str) -> dict[str, Any]:

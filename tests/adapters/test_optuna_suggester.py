@@ -1,19 +1,21 @@
 """`OptunaSuggester` keeps the promises of a suggester, and its study is one that any Optuna tool opens."""
 
+import inspect
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 from optuna.study import StudyDirection
 from optuna.trial import TrialState
-from sqlalchemy import create_engine, inspect
+from sqlalchemy import create_engine, text
+from sqlalchemy import inspect as tables_of
 
 pytest.register_assert_rewrite("tests.contracts.suggester")
 
 from nas.adapters.optuna_suggester import OptunaSuggester  # noqa: E402
 from nas.adapters.sql.store import SqlStore, sqlalchemy_url  # noqa: E402
 from nas.data.texts import Texts  # noqa: E402
-from nas.errors import StateError  # noqa: E402
+from nas.errors import StateError, StorageError  # noqa: E402
 from nas.outcome import objectives  # noqa: E402
 from nas.pareto import front_mask  # noqa: E402
 from nas.ports import Suggester  # noqa: E402
@@ -115,6 +117,28 @@ def test_a_second_writer_is_noticed(open_study: Open) -> None:
         ours.name(mine.key, "id", 0, {})
 
 
+def test_a_database_that_refuses(open_study: Open, database: str) -> None:
+    suggester = open_study(SPACE)
+    own = suggester.ask()
+    suggester.name(own.key, "id", 0, {})
+    engine = create_engine(database)
+    with engine.begin() as connection:
+        connection.execute(text("DROP TABLE trial_values"))
+    engine.dispose()
+    with pytest.raises(StorageError, match="no such table: trial_values"):
+        suggester.tell_completed(own.key, [1.0, 2.0])
+    with pytest.raises(StorageError, match="cannot be used"):
+        OptunaSuggester("sqlite:////no/such/folder/file.db", "s", SPACE, ["val_bpb"], 0, 1)
+
+
+def test_the_methods_are_those_of_the_port() -> None:
+    methods = {name for name, member in vars(Suggester).items() if inspect.isfunction(member) and name[0] != "_"}
+    assert len(methods) == 8
+    for name in methods:
+        own, port = (inspect.signature(getattr(kind, name)) for kind in (OptunaSuggester, Suggester))
+        assert own.parameters == port.parameters, name
+
+
 def test_values_of_every_kind_come_back(open_study: Open) -> None:
     """Also those that only JSON has touched: 2 for 2.0."""
     space = load_space(
@@ -169,7 +193,7 @@ def test_the_front_of_the_study_is_ours_and_both_live_in_one_database(
     for trial in best:
         assert trial.user_attrs["candidate"] == by_number[trial.user_attrs["number"]].id
     engine = create_engine(world.study)
-    tables = set(inspect(engine).get_table_names())
+    tables = set(tables_of(engine).get_table_names())
     engine.dispose()
     assert {"searches", "candidates", "ledger", "studies", "trials", "alembic_version"} <= tables
     world.close()

@@ -39,13 +39,13 @@ class Play:
     at once or a little later by what its knobs and its key say."""
 
     def __init__(self, open_study: Open, **options: Any) -> None:
-        self.open = lambda: open_study(SPACE, **{"seed": 0, "startup": STARTUP, **options})
-        self.suggester = self.open()
+        self.open_study, self.options = open_study, {"startup": STARTUP, **options}
+        self.rebuild()
         self.made: list[tuple[int, Knobs]] = []
         self.running: list[tuple[int, int]] = []
 
     def rebuild(self) -> None:
-        self.suggester = self.open()
+        self.suggester = self.open_study(SPACE, **self.options)
 
     def turn(self) -> None:
         own = self.suggester.ask()
@@ -76,7 +76,7 @@ def excess(knobs: Mapping[str, Any]) -> float:
 
 
 def loss(knobs: Mapping[str, Any]) -> float:
-    return 4 - 0.3 * int(knobs["depth"]) - 0.2 * knobs["tied"] + abs(float(knobs["matrix_rate"]) - 1)
+    return float(4 - 0.3 * knobs["depth"] - 0.2 * knobs["tied"] + abs(knobs["matrix_rate"] - 1))
 
 
 class SuggesterContract:
@@ -210,5 +210,5 @@ class SuggesterContract:
 
 def in_domain(domain: Choice | Range, value: Any) -> bool:
     if isinstance(domain, Range):
-        return domain.low <= value <= domain.high
+        return bool(domain.low <= value <= domain.high)
     return any(type(value) is type(other) and value == other for other in domain.values)

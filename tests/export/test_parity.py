@@ -217,6 +217,7 @@ def _swap(first: str, second: str) -> Callable[[Weights], Weights]:
         first_key, second_key = f"model.layers.1.{first}.weight", f"model.layers.1.{second}.weight"
         return weights | {first_key: weights[second_key], second_key: weights[first_key]}
 
+    swapped.__name__ = f"{first} for {second}"
     return swapped
 
 
@@ -234,7 +235,7 @@ def _swap(first: str, second: str) -> Callable[[Weights], Weights]:
         _swap("self_attn.q_norm", "self_attn.k_norm"),
         _swap("input_layernorm", "post_attention_layernorm"),
     ],
-    ids=str,
+    ids=lambda own: own.__name__ if callable(own) else str(own),
 )
 def test_a_difference_is_found_and_leaves_nothing(
     fault: Any,

@@ -4,6 +4,7 @@ import contextlib
 import io
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -119,15 +120,17 @@ def make_place(folder: Path, size: int = 4_000, cache_of: Place | None = None) -
     return place
 
 
-def said_until(process: "subprocess.Popen[str]", mark: str) -> list[str]:
-    """Lines of a process's stderr up to the first that contains ``mark``."""
+def said_until(process: "subprocess.Popen[str]", *patterns: str) -> list[str]:
+    """Lines of a process's stderr until each pattern was found in one of them."""
     assert process.stderr is not None
-    lines = []
+    lines: list[str] = []
+    missing = set(patterns)
     for line in process.stderr:
         lines.append(line)
-        if mark in line:
+        missing -= {pattern for pattern in missing if re.search(pattern, line)}
+        if not missing:
             return lines
-    raise AssertionError(f"no {mark!r} in {''.join(lines)}")
+    raise AssertionError(f"no {missing} in {''.join(lines)}")
 
 
 def interrupt(process: "subprocess.Popen[str]") -> None:
@@ -147,7 +150,7 @@ def group(leader: int) -> list[str]:
     return alive
 
 
-def gone(leader: int, seconds: float = 10) -> list[str]:
+def gone(leader: int, seconds: float = 60) -> list[str]:
     """As `group`, after waiting for it to be empty."""
     limit = time.monotonic() + seconds
     while (alive := group(leader)) and time.monotonic() < limit:

@@ -28,7 +28,7 @@ class Terminal:
         os.close(slave)
         self.output = ""
 
-    def read_until(self, mark: str, seconds: float = 60) -> None:
+    def read_until(self, mark: str, seconds: float = 150) -> None:
         """Reads until ``mark`` has been written, or to the end if it is empty."""
         limit = time.monotonic() + seconds
         while (mark not in self.output or not mark) and time.monotonic() < limit:
@@ -47,7 +47,7 @@ class Terminal:
     def end(self) -> int:
         """The exit code, after everything is read."""
         self.read_until("")
-        code = self.process.wait(30)
+        code = self.process.wait(60)
         os.close(self._master)
         return code
 

@@ -143,8 +143,8 @@ def test_fit_ends_in_time(place: Place) -> None:
     took = time.monotonic() - began
     assert done.code == 0, done.err
     result = done.json["result"]
-    assert 8 < result["search_seconds"] < 30
-    assert took < 40
+    assert 8 < result["search_seconds"] < 30, "the time binds, and is kept"
+    assert took < 60
     assert "time binds" in done.err
     assert result["test_bpb"] < 3
     store = open_store(f"sqlite:///{place.home / 'nas.db'}")

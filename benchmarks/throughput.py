@@ -1,6 +1,6 @@
 """Training throughput against the same model of `transformers`: whole optimizer steps, interleaved in one process.
 
-    python -m benchmarks.throughput [--quick] [--threads N] [--device cpu|cuda] [--out FILE]
+python -m benchmarks.throughput [--quick] [--threads N] [--device cpu|cuda] [--out FILE]
 """
 
 import argparse

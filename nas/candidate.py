@@ -93,19 +93,16 @@ class Architecture:
 
     def layers(self) -> tuple[Layer, ...]:
         """The layers from input to output, deviations applied."""
-        by_layer = {deviation.layer: deviation for deviation in self.deviations}
-        shared = Deviation(layer=-1)
-        resolved = []
-        for index in range(self.depth):
-            own = by_layer.get(index, shared)
-            short = self.window_pattern[index % len(self.window_pattern)] == "S" and index != self.depth - 1
-            resolved.append(
-                Layer(
-                    heads=own.heads or self.heads,
-                    kv_heads=own.kv_heads or self.kv_heads,
-                    mlp_width=own.mlp_width or self.mlp_width,
-                    window=self.window if short else 0,
-                )
+        long, short = (Layer(self.heads, self.kv_heads, self.mlp_width, window) for window in (0, self.window))
+        pattern, last = self.window_pattern, self.depth - 1
+        resolved = [short if pattern[i % len(pattern)] == "S" and i != last else long for i in range(self.depth)]
+        for own in self.deviations:
+            shared = resolved[own.layer]
+            resolved[own.layer] = Layer(
+                heads=own.heads or shared.heads,
+                kv_heads=own.kv_heads or shared.kv_heads,
+                mlp_width=own.mlp_width or shared.mlp_width,
+                window=shared.window,
             )
         return tuple(resolved)
 

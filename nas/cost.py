@@ -145,6 +145,60 @@ SMALL_TENSORS = 2**16  # bytes of rotary tables, masks, indices and what the all
 SLACK = 1.05
 
 
+@dataclass(frozen=True, slots=True)
+class Footprint:
+    """Floats that a training step holds at its peaks, whatever its layout.
+
+    Attributes:
+        resident: weights, gradients and optimizer state.
+        stream: of the residual stream, for each token.
+        kept, largest_kept: what all blocks, and the largest, keep for the backward pass, for each token.
+        temporary: in flight in the block with the most, for each token.
+        embedding: of the embedding's gradient.
+        update: temporaries of the optimizer.
+        context, vocabulary: of the architecture.
+    """
+
+    resident: int
+    stream: int
+    kept: int
+    largest_kept: int
+    temporary: int
+    embedding: int
+    update: int
+    context: int
+    vocabulary: int
+
+    def bytes(self, micro_batch: int, recompute: bool) -> int:
+        """Upper bound of the peak when a pass takes so many sequences."""
+        tokens = micro_batch * self.context
+        logits = min(max(LOGITS_CHUNK, self.vocabulary), tokens * self.vocabulary)
+        head = tokens * (self.stream + (0 if recompute else self.kept)) + 2 * self.embedding + 3 * logits
+        block = self.stream + (self.largest_kept if recompute else self.kept) + self.temporary
+        peak = max(head, tokens * block + self.embedding, self.update)
+        return int(SLACK * FLOAT * (self.resident + peak)) + SMALL_TENSORS
+
+
+def footprint(candidate: Candidate) -> Footprint:
+    """What `memory_bound` needs to know of a candidate, for as many layouts as one likes."""
+    architecture = candidate.architecture
+    layers = architecture.layers()
+    count = params(architecture, layers)
+    muon = matrix_params(architecture, layers) if candidate.recipe.optimizer == "muon" else 0
+    kept = [_kept(architecture, layer, candidate.recipe.dropout) for layer in layers]
+    return Footprint(
+        resident=2 * count + 2 * (count - muon) + muon,
+        stream=architecture.width * (len(layers) + 3),
+        kept=sum(kept),
+        largest_kept=max(kept),
+        temporary=max(_temporary(architecture, layer) for layer in layers),
+        embedding=architecture.vocabulary * architecture.width,
+        update=5 * muon,
+        context=architecture.context,
+        vocabulary=architecture.vocabulary,
+    )
+
+
 def memory_bound(candidate: Candidate, micro_batch: int, *, recompute: bool = False) -> int:
     """Upper bound of a training step's peak memory, in bytes above the process's baseline, float32.
 
@@ -155,21 +209,7 @@ def memory_bound(candidate: Candidate, micro_batch: int, *, recompute: bool = Fa
     error: never below the measured peak, and at most twice it from 20 MiB on, over sampled candidates (a test
     compares with the allocator's events on the CPU).
     """
-    architecture = candidate.architecture
-    layers = architecture.layers()
-    count = params(architecture, layers)
-    muon = matrix_params(architecture, layers) if candidate.recipe.optimizer == "muon" else 0
-    tokens = micro_batch * architecture.context
-    resident = 2 * count + 2 * (count - muon) + muon
-    kept = [_kept(architecture, layer, candidate.recipe.dropout) for layer in layers]
-    stream = architecture.width * (len(layers) + 3)
-    embedding = architecture.vocabulary * architecture.width
-    logits = min(max(LOGITS_CHUNK, architecture.vocabulary), tokens * architecture.vocabulary)
-    head = tokens * (stream + (0 if recompute else sum(kept))) + 2 * embedding + 3 * logits
-    temporary = max(_temporary(architecture, layer) for layer in layers)
-    block = tokens * (stream + (max(kept) if recompute else sum(kept)) + temporary) + embedding
-    optimizer = 5 * muon
-    return int(SLACK * FLOAT * (resident + max(head, block, optimizer))) + SMALL_TENSORS
+    return footprint(candidate).bytes(micro_batch, recompute)
 
 
 def matrix_params(architecture: Architecture, layers: tuple[Layer, ...] | None = None) -> int:

@@ -27,7 +27,7 @@ def native_family(architecture: Architecture) -> str | None:
 
 def not_native_because(architecture: Architecture) -> str | None:
     """Why no family computes it, for people; ``None`` when one does."""
-    if architecture.uniform:
+    if not architecture.deviations or architecture.uniform:
         return None
     first, *others = architecture.layers()
     index, other = next((i, layer) for i, layer in enumerate(others, start=1) if _shape(layer) != _shape(first))

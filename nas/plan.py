@@ -7,14 +7,15 @@ Everything is a function of p = FLOPs spent / FLOPs planned, never of the step n
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import cache
 from typing import Any
 
 from nas.candidate import Architecture, Candidate, Recipe
 from nas.cost import (
     Cost,
     evaluation_flops,
+    footprint,
     forward_flops,
-    memory_bound,
     optimizer_flops,
     recompute_flops,
     step_elements,
@@ -206,13 +207,19 @@ class Layout:
 
 def lay_out(candidate: Candidate, memory: int | None) -> Layout:
     """The largest micro-batch without recompute that fits ``memory`` bytes, else with recompute, else the leanest."""
-    sizes = [size for size in range(candidate.sequences, 0, -1) if candidate.sequences % size == 0]
+    step = footprint(candidate)
     for recompute in (False, True):
-        for size in sizes:
-            layout = Layout(size, recompute, memory_bound(candidate, size, recompute=recompute))
-            if memory is None or layout.memory_bytes <= memory:
-                return layout
-    return layout
+        for size in _divisors(candidate.sequences):
+            needed = step.bytes(size, recompute)
+            if memory is None or needed <= memory:
+                return Layout(size, recompute, needed)
+    return Layout(size, recompute, needed)
+
+
+@cache
+def _divisors(number: int) -> tuple[int, ...]:
+    """From the number itself down to 1."""
+    return tuple(size for size in range(number, 0, -1) if number % size == 0)
 
 
 @dataclass(frozen=True, slots=True)

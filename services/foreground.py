@@ -151,8 +151,7 @@ class Foreground:
         if not completed:
             self._update(state=SearchState.FAILED, reason=_nothing_trained(records), finished_at=time.time())
             return self._record
-        final = next((own for own in completed if own.origin is Origin.FINAL), None)
-        best = final or min(completed, key=lambda own: (own.val_bpb, own.number))
+        best = best_of(completed)
         result = {
             "number": best.number,
             "val_bpb": best.val_bpb,
@@ -165,7 +164,8 @@ class Foreground:
             "search_flops": sum(search.ledger.balance(name).spent for name in ("search", "final")),
             "export": f"nas export {self._record.id}/{best.number} --out model",
         }
-        result["sentence"] = _sentence(result, self._record.spec)
+        final = next((own for own in completed if own.origin is Origin.FINAL and own is not best), None)
+        result["sentence"] = _sentence(result, self._record.spec, final)
         self._update(state=SearchState.COMPLETED, result=result, finished_at=time.time(), reason="")
         self._event("completed", str(result["sentence"]))
         return self._record
@@ -224,16 +224,28 @@ class _Observed:
         self._after()
 
 
+def best_of(completed: Sequence[CandidateRecord]) -> CandidateRecord:
+    """The final run, which alone has a test loss, unless a candidate of the search is better by more than the error:
+    a final run that had less time than was planned may come out worse."""
+    least = min(completed, key=lambda own: (own.val_bpb, own.number))
+    final = next((own for own in completed if own.origin is Origin.FINAL), least)
+    better_by = (final.val_bpb or 0.0) - (least.val_bpb or 0.0)
+    return least if better_by > (final.val_error or 0.0) else final
+
+
 def _nothing_trained(records: Sequence[CandidateRecord]) -> str:
     counts = Counter(str(own.state) for own in records)
     became = ", ".join(f"{count} {state}" for state, count in counts.most_common()) or "none was begun"
     return f"no candidate was trained to the end ({became}): allow a larger budget, or a space of smaller candidates"
 
 
-def _sentence(result: Mapping[str, Any], spec: Mapping[str, Any]) -> str:
+def _sentence(result: Mapping[str, Any], spec: Mapping[str, Any], worse: CandidateRecord | None) -> str:
+    """``worse`` is a final run that came out worse."""
     loss = _loss(result["val_bpb"], result["val_error"], "validation")
     if result["test_bpb"] is not None:
         loss = _loss(result["test_bpb"], result["test_error"], "test")
+    if worse is not None:
+        loss += f" (better than the final run, candidate {worse.number}, with {worse.val_bpb:.3f})"
     total = spec["budget"]["total"]["compute"]
     return (
         f"The best affordable model is candidate {result['number']}: {loss}, trained with "

@@ -3,7 +3,7 @@
 import platform
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import metadata
 from itertools import islice
 from pathlib import Path
@@ -73,7 +73,7 @@ def survey(spec: SearchSpec, base: Path, home: Home, tell: Tell) -> Ground:
     check_long_enough(corpus, max(int(context) for context in space.values("context")))
     texts = Texts(corpus, home.cache)
     vocabularies = sorted(int(size) for size in space.values("vocabulary"))
-    tell("corpus", f"{corpus.name}: {_sizes(corpus)}")
+    tell("corpus", f"{_short(corpus.name)}: {_sizes(corpus)}")
     tell("tokenizers", f"{', '.join(map(str, vocabularies))} types")
     for vocabulary in vocabularies:
         texts.bytes_per_token(vocabulary)
@@ -81,8 +81,9 @@ def survey(spec: SearchSpec, base: Path, home: Home, tell: Tell) -> Ground:
 
 
 def survey_again(spec: SearchSpec, setting: Mapping[str, Any], home: Home, tell: Tell) -> Ground:
-    """The ground of a search that has begun; raises `CorpusError` when its text has changed since."""
-    ground = survey(spec, Path(setting["base"]), home, tell)
+    """The ground of a search that has begun, with the space as it was then; raises `CorpusError` when its text has
+    changed since."""
+    ground = survey(replace(spec, space=setting["space"]), Path(setting["base"]), home, tell)
     found, begun = ground.texts.corpus.fingerprint, setting["corpus"]["fingerprint"]
     if found != begun:
         raise CorpusError(
@@ -90,6 +91,12 @@ def survey_again(spec: SearchSpec, setting: Mapping[str, Any], home: Home, tell:
             f"(sha256 {begun[:12]}), found {found[:12]}; restore it, or begin another search"
         )
     return ground
+
+
+def _short(name: str) -> str:
+    """A corpus by its first file, when a shell has made a list of a glob."""
+    first, *others = name.split(", ")
+    return f"{first} and {len(others)} more" if others else first
 
 
 def _sizes(corpus: Corpus) -> str:

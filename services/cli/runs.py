@@ -84,12 +84,14 @@ def resume(
 
     Example: nas resume austen
     """
+    from nas.spec import parse_spec
+
     with opened() as (home, store):
-        record = find_search(store, search)
-        if record.state in (SearchState.COMPLETED, SearchState.CANCELLED):
-            raise StateError(f"search {record.id} is {record.state}; there is nothing to resume")
-        with home.claim(record.id):
-            from nas.spec import parse_spec
+        name = find_search(store, search).id
+        with home.claim(name):
+            record = store.search(name)
+            if record.state in (SearchState.COMPLETED, SearchState.CANCELLED):
+                raise StateError(f"search {record.id} is {record.state}; there is nothing to resume")
             from services.ground import survey_again
 
             ground = survey_again(parse_spec(record.spec), record.setting, home, tell)

@@ -10,13 +10,13 @@ import pytest
 from nas.adapters.sql.store import open_store
 from nas.errors import CancelledError, CorpusError, SpecError, StateError, StorageError
 from nas.forecast import Forecast
-from nas.records import CandidateState
+from nas.records import CandidateState, Origin
 from nas.spec import load_spec, parse_spec
 from services.cli.output import Format, emit_json
 from services.cli.progress import summary
 from services.cli.runs import _agree
 from services.device import cores, precision_for, resolve_device, threads_for
-from services.foreground import begin
+from services.foreground import begin, best_of
 from services.ground import survey_again
 from services.home import Home, home
 from tests.contracts.samples import CANDIDATE, POINT, SEARCH
@@ -162,6 +162,20 @@ def test_consent_beforehand_and_a_mere_warning(capsys: pytest.CaptureFixture[str
     assert "[y/N]" not in said
 
 
+@pytest.mark.parametrize(
+    ("final", "error", "best"),
+    [(2.0, 0.01, 2), (2.1, 0.01, 2), (2.105, 0.01, 2), (2.2, 0.01, 1), (2.2, 0.2, 2), (2.11, None, 1), (None, None, 1)],
+)
+def test_the_result_is_the_final_run_unless_it_came_out_worse(
+    final: float | None, error: float | None, best: int
+) -> None:
+    done = replace(CANDIDATE, state=CandidateState.COMPLETED, val_bpb=2.3)
+    completed = [done, replace(done, number=1, val_bpb=2.1, val_error=0.01)]
+    if final is not None:
+        completed.append(replace(done, number=2, origin=Origin.FINAL, val_bpb=final, val_error=error))
+    assert best_of(completed).number == best
+
+
 def test_json_has_no_infinities(capsys: pytest.CaptureFixture[str]) -> None:
     emit_json({"a": float("inf"), "b": [float("nan"), 1.5], "c": (1,), "d": {"e": True}})
     lines = "".join(capsys.readouterr().out.split())
@@ -180,7 +194,9 @@ def test_a_search_goes_on_with_the_text_it_began_with(place: Place) -> None:
     assert said == ["corpus", "tokenizers", "device", "agreed"]
     assert (record.state, store.search(record.id).spec) == ("queued", spec.to_dict())
     assert ground.threads <= ground.all_threads
-    assert survey_again(parse_spec(record.spec), record.setting, where, lambda *_: None).spec == spec
+    later = replace(parse_spec(record.spec), space="a-file-that-has-gone.yaml")
+    again = survey_again(later, record.setting, where, lambda *_: None)
+    assert (again.spec, again.space) == (spec, ground.space)
 
     with (place.folder / "texts" / "0.txt").open("a") as file:
         file.write("One more sentence.")

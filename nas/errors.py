@@ -8,6 +8,7 @@ NasError                    anything this project raises on purpose      exit 1
 ├── NotFoundError           no search, candidate or space of that name      exit 5
 ├── CancelledError          the user cancelled      exit 9
 ├── StateError              the operation does not fit the state, e.g. exporting an untrained candidate      exit 1
+│   └── LeaseError          the search is driven by another, or no more by us
 ├── ExportError             a candidate that cannot be written faithfully      exit 1
 ├── StorageError            a disk or a database that refuses      exit 1
 │   ├── DiskFullError       no space left
@@ -101,6 +102,10 @@ class CancelledError(NasError):
 
 class StateError(NasError):
     """The operation does not fit the state of the thing."""
+
+
+class LeaseError(StateError):
+    """The search is driven by another, or no more by us."""
 
 
 class ExportError(NasError):

@@ -3,13 +3,15 @@
 from collections.abc import Iterable
 from typing import Any
 
-from nas.ports import Outcome
-from nas.records import CandidateRecord, CandidateState, Origin
+from nas.ports import Assignment, Outcome
+from nas.records import AttemptRecord, CandidateRecord, CandidateState, CurvePoint, Origin
 from nas.spec import LOSS
 from nas.units import format_flops, format_seconds
 
 COMPLETED, STOPPED, DIVERGED, CANCELLED = "completed", "stopped", "diverged", "cancelled"
 OUT_OF_MEMORY, LOST = "out_of_memory", "lost"
+INTERRUPTED = "interrupted"  # the candidate goes on another time, from its checkpoint
+ABANDONED = "abandoned"  # of an attempt whose driver died: nobody heard how it ended
 
 _STATES = {
     COMPLETED: CandidateState.COMPLETED,
@@ -26,6 +28,27 @@ def state_of(outcome: Outcome) -> tuple[CandidateState, str]:
     return _STATES[outcome.kind], outcome.detail
 
 
+def ended(assignment: Assignment, kind: str, last: CurvePoint | None, detail: str = "") -> Outcome:
+    """The outcome of an attempt of which nothing is known but its last point."""
+    spent, step = (last.flops, last.step) if last else (0, 0)
+    return Outcome(
+        number=assignment.number,
+        attempt=assignment.attempt,
+        kind=kind,
+        train_flops=spent,
+        hardware_flops=spent + step * assignment.plan.recompute_step_flops,
+        eval_flops=last.eval_flops if last else 0,
+        seconds=last.seconds if last else 0.0,
+        detail=detail,
+    )
+
+
+def repeated_steps(attempts: Iterable[AttemptRecord]) -> int:
+    """Steps that were made more than once, by attempts that went on from before where earlier ones had got to."""
+    walked = [(own.first_step, own.last_step) for own in attempts]
+    return sum(last - first for first, last in walked) - max((last for _, last in walked), default=0)
+
+
 def measured(outcome: Outcome) -> dict[str, Any]:
     """The fields of a candidate's record that an outcome fills."""
     return {
@@ -36,7 +59,6 @@ def measured(outcome: Outcome) -> dict[str, Any]:
         "train_flops_spent": outcome.train_flops,
         "hardware_flops": outcome.hardware_flops,
         "eval_flops": outcome.eval_flops,
-        "repeated_flops": outcome.repeated_flops,
         "seconds": outcome.seconds,
         "artifact": outcome.artifact,
         "time_bound": outcome.time_bound,

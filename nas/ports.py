@@ -1,6 +1,6 @@
 """What a search needs from the outside, as protocols. Adapters implement them; `nas.search` only calls them."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -13,7 +13,10 @@ from nas.records import (
     CurvePoint,
     DecisionRecord,
     EventRecord,
+    LeaseRecord,
     LedgerRecord,
+    RequestKind,
+    RequestRecord,
     SearchRecord,
     Verdict,
 )
@@ -82,15 +85,61 @@ class TextMeter(Protocol):
 class Store(Protocol):
     """The truth about searches.
 
-    Concurrency: any number of readers; the driver of a search is the only writer of its rows. Every method is one
-    short transaction, unless it runs inside `transaction`, which makes a group atomic. Records are values: a
-    caller may keep them, and changing the database never changes them.
+    Concurrency: any number of readers; the driver of a search, who holds its lease, is the only writer of its rows
+    and writes them through `fenced`; all others only ask (`add_request`). Every method is one short transaction,
+    unless it runs inside `transaction`, which makes a group atomic. Records are values: a caller may keep them, and
+    changing the database never changes them.
     Errors: `NotFoundError` for a missing search or candidate, `StorageError` (`DiskFullError`) when the database
-    refuses, `StateError` for a second row of the same key.
+    refuses, `StateError` for a second row of the same key, `LeaseError` for a lease that another holds.
     """
 
     def transaction(self) -> AbstractContextManager[None]:
         """All writes inside happen together or not at all; may be nested (the outermost commits)."""
+        ...
+
+    def now(self) -> float:
+        """The time of day by the database's clock, which all that share the database share (SQLite: this machine's)."""
+        ...
+
+    def take_lease(
+        self, search_id: str, holder: str, seconds: float, replacing: LeaseRecord | None = None
+    ) -> LeaseRecord:
+        """Become the driver of a search for some seconds, with the next token. Of several callers one succeeds.
+
+        Args:
+            replacing: the lease of a holder that the caller knows to be dead; need not have expired.
+
+        Raises:
+            LeaseError: another holds it; the message says who, and in how many seconds it expires.
+        """
+        ...
+
+    def renew_lease(self, lease: LeaseRecord, seconds: float) -> LeaseRecord:
+        """Hold it for some seconds from now, also when it has expired or was dropped, as long as nobody took it.
+
+        Raises:
+            LeaseError: another took it, or the search is gone.
+        """
+        ...
+
+    def drop_lease(self, lease: LeaseRecord) -> None:
+        """Let go: it expires now. Does nothing when another took it."""
+        ...
+
+    def lease(self, search_id: str) -> LeaseRecord | None:
+        """The last lease of a search, also an expired one; ``None`` when there never was one."""
+        ...
+
+    def fenced(self, lease: LeaseRecord) -> "Store":
+        """This store for the holder of a lease: every write transaction, of whatever table, first makes sure that
+        nobody took the lease, and nobody can until it has committed. An expired lease that nobody took will do.
+
+        Ownership: shares this store's connections and transactions. Whoever opened this store closes it; the fenced
+        one needs no closing, and closing it leaves this one open.
+
+        Its writes raise:
+            LeaseError: another took the lease, or the search is gone.
+        """
         ...
 
     def add_search(self, record: SearchRecord) -> None: ...
@@ -142,6 +191,22 @@ class Store(Protocol):
 
     def events(self, search_id: str, after: int = 0) -> list[EventRecord]: ...
 
+    def add_request(self, search_id: str, kind: RequestKind, content: Mapping[str, Any], *, at: float) -> RequestRecord:
+        """Ask something of the driver; the store gives it the next sequence number of its search, from 1."""
+        ...
+
+    def requests(self, search_id: str, *, unanswered: bool = False) -> list[RequestRecord]:
+        """The requests of a search in the order they were made; optionally only those without an answer."""
+        ...
+
+    def answer_request(self, search_id: str, sequence: int, answer: str, *, at: float) -> RequestRecord:
+        """Say what became of a request.
+
+        Raises:
+            StateError: it has an answer already, which stays.
+        """
+        ...
+
     def save_device_profile(self, fingerprint: str, profile: Mapping[str, Any], *, at: float) -> None:
         """Insert or replace."""
         ...
@@ -165,7 +230,7 @@ class Assignment:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """How an attempt ended. ``kind`` is completed, stopped, diverged, cancelled, out_of_memory or lost.
+    """How an attempt ended. ``kind`` is completed, stopped, diverged, cancelled, out_of_memory, lost or interrupted.
 
     FLOPs and seconds are those of the candidate up to here, over all its attempts.
     """
@@ -183,7 +248,6 @@ class Outcome:
     test_error: float | None = None
     artifact: str = ""
     time_bound: bool = False
-    repeated_flops: int = 0
     detail: str = ""
 
 
@@ -220,7 +284,10 @@ class Engine(Protocol):
 
     Ownership: owns its worker processes and leaves none behind, whatever way it ends. Concurrency: calls the driver
     from the thread that called `run`. Errors: a worker that dies is told to the driver as ``lost``; an error of
-    the driver ends the run and is raised.
+    the driver, or of a worker that is not the candidate's fault, ends the run and is raised.
     """
 
-    def run(self, driver: Driver) -> None: ...
+    def run(self, driver: Driver, halted: Callable[[], bool] = lambda: False) -> None:
+        """``halted`` is asked a few times a second, from the same thread. Once it says yes, or an error ends the run,
+        what is in training saves a checkpoint; a driver that is in order is told ``interrupted``."""
+        ...

@@ -84,6 +84,15 @@ class Proposer:
         if isinstance(proposal.verdict, Admitted):
             self._last_trained = key
 
+    def adopt(self, record: CandidateRecord) -> None:
+        """A candidate has come from elsewhere."""
+        self._known.add(record.id)
+        self._reconcile(record)
+
+    def knobs(self, candidate: Candidate) -> Knobs:
+        """The point of the space that is the candidate; empty when there is none."""
+        return self._space.encode(candidate) or {}
+
     def drop(self, proposal: Proposal) -> None:
         """Nothing comes of the proposal."""
         self._suggester.forget(proposal.suggestion.key)
@@ -152,5 +161,5 @@ def seeds(
 
 
 def _from_space(record: CandidateRecord) -> bool:
-    """Whether the suggester knows of the candidate."""
-    return record.origin is not Origin.FINAL
+    """Whether the suggester knows of the candidate: not a final run, nor one given from outside its space."""
+    return bool(record.knobs)

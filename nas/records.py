@@ -59,6 +59,15 @@ class Verdict(StrEnum):
     AUDIT = "audit"
 
 
+class RequestKind(StrEnum):
+    """What somebody asks of the driver of a search."""
+
+    PAUSE = "pause"  # keep checkpoints, leave the machine; the search may go on later
+    STOP = "stop"  # start nothing new; what is in training finishes
+    CANCEL = "cancel"  # end now
+    ENQUEUE = "enqueue"  # train a candidate of the user
+
+
 @dataclass(frozen=True, slots=True)
 class SearchRecord:
     """One search.
@@ -133,7 +142,7 @@ class CandidateRecord:
 
 @dataclass(frozen=True, slots=True)
 class AttemptRecord:
-    """One run of a candidate on a worker."""
+    """One run of a candidate on a worker, from ``first_step`` on; last heard of at ``last_step``."""
 
     search_id: str
     number: int
@@ -143,6 +152,8 @@ class AttemptRecord:
     finished_at: float | None = None
     outcome: str = ""
     checkpoint: str = ""
+    first_step: int = 0
+    last_step: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,7 +161,8 @@ class CurvePoint:
     """One point of a loss curve. ``flops`` are training FLOPs spent, ``progress`` is their share of the plan.
 
     ``train_bpb`` is the mean over the steps since the last point, ``val_bpb`` is measured at rungs on the fixed
-    subset of the validation split (and at p = 1 on all of it, with ``final`` set).
+    subset of the validation split (and at p = 1 on all of it, with ``final`` set). ``eval_flops`` are what the
+    candidate has spent on evaluation so far; ``first_step`` is the step that its attempt went on from.
     """
 
     search_id: str
@@ -164,6 +176,8 @@ class CurvePoint:
     val_bpb: float | None = None
     rung: float | None = None
     final: bool = False
+    eval_flops: int = 0
+    first_step: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -210,6 +224,36 @@ class EventRecord:
     message: str
     number: int | None = None
     level: str = "info"
+
+
+@dataclass(frozen=True, slots=True)
+class LeaseRecord:
+    """Who drives a search. Times are by the database's clock.
+
+    ``token`` rises with each new holder and never falls: of two that both believe to drive, the higher one does.
+    """
+
+    search_id: str
+    holder: str
+    token: int
+    renewed_at: float
+    expires_at: float
+
+
+@dataclass(frozen=True, slots=True)
+class RequestRecord:
+    """What somebody asks of the driver of a search. ``sequence`` is ascending within a search.
+
+    ``answer`` says what became of it, in words for who asked; ``answered_at`` is ``None`` while nobody took it up.
+    """
+
+    search_id: str
+    sequence: int
+    kind: RequestKind
+    content: dict[str, Any]
+    at: float
+    answered_at: float | None = None
+    answer: str = ""
 
 
 def to_dict(record: Any) -> dict[str, Any]:

@@ -8,13 +8,14 @@ import math
 import time
 from collections import deque
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from typing import Any
 
 from nas import outcome as outcomes
 from nas.appraise import Appraiser, Correction
 from nas.candidate import Candidate
 from nas.curve import rung_losses
-from nas.errors import InfeasibleError, StateError
+from nas.errors import InfeasibleError, NasError, StateError
 from nas.forecast import Forecast, allowance, forecast
 from nas.gate import Admitted
 from nas.ledger import FINAL, SEARCH, Ledger
@@ -40,6 +41,7 @@ from nas.spec import SearchSpec
 from nas.units import format_flops
 
 MAXIMUM_LOST = 3  # attempts of a candidate that may be lost before it counts as failed
+MAXIMUM_FAILED = 3  # candidates in a row that may fail before the search does
 
 
 class Search:
@@ -65,6 +67,7 @@ class Search:
         self._store, self._appraiser = store, appraiser
         self._clock, self._now, self._started = clock, now, clock() - elapsed
         self._grant = allowance(spec)
+        abandon(store, record.id, now())
         known = store.candidates(record.id)
         self._proposer = Proposer(
             space,
@@ -85,11 +88,14 @@ class Search:
             elif line.kind == "settle" and line.number is not None:
                 self._correction.ended(known[line.number])
         self._running: dict[int, CandidateRecord] = {}
-        self._unfinished = deque(own for own in known if not own.state.terminal)
+        self._unfinished = deque(own for own in known if not own.state.terminal and own.plan)
+        self._given = deque(own for own in known if not own.state.terminal and not own.plan)
         self._next_number = len(known)
         self._final_number = next((own.number for own in known if own.origin is Origin.FINAL), None)
         self._held: Proposal | None = None  # cannot be paid yet
         self._closed = ""  # why no further candidate is proposed
+        self._cancelled = False
+        self._failed_in_a_row = 0
         self._searching = all(line.kind != "transfer" for line in lines)
 
     # --- what may be asked from outside ---
@@ -106,6 +112,45 @@ class Search:
     def stop(self) -> None:
         """No further candidates of the search; those in training finish, then the final run is made."""
         self._closed = "stopped"
+
+    def cancel(self) -> None:
+        """Ends the search for good; what is in training is to be interrupted, and is cancelled then."""
+        self._closed, self._cancelled = "cancelled", True
+        waiting = [*self._unfinished, *self._given]
+        self._unfinished.clear()
+        self._given.clear()
+        for record in waiting:
+            self._cancel(record)
+
+    def enqueue(self, candidate: Candidate) -> str:
+        """Takes a given candidate, to be run before any other that is new; says what became of it."""
+        known = next((own for own in self._store.candidates(self.id) if own.id == candidate.id), None)
+        if known is not None:
+            return f"is candidate {known.number} already, {known.state}"
+        if self._closed or not self._searching:
+            return f"comes too late: {self._closed or 'the search is over'}"
+        verdict = self._appraiser.admit(candidate, self._grant)
+        admitted = isinstance(verdict, Admitted)
+        record = CandidateRecord(
+            search_id=self.id,
+            number=self._take_number(),
+            id=candidate.id,
+            origin=Origin.GIVEN,
+            state=CandidateState.QUEUED if admitted else CandidateState.REJECTED,
+            created_at=self._now(),
+            candidate=candidate.to_dict(),
+            knobs=self._proposer.knobs(candidate),
+            costs=self._appraiser.cost(candidate).to_dict(),
+            reason="" if admitted else str(verdict),
+        )
+        answer = f"is candidate {record.number}, {record.state}" + (f": {record.reason}" if record.reason else "")
+        with self._store.transaction():
+            self._store.add_candidate(record)
+            self._event("given", f"given: {describe(candidate)} {answer}", record.number)
+        self._proposer.adopt(record)
+        if admitted:
+            self._given.append(record)
+        return answer
 
     def charge(self, flops: int, seconds: float, note: str) -> None:
         """Charges the search for work that belongs to no candidate."""
@@ -135,20 +180,47 @@ class Search:
         """``None`` when there is none now, or with a reason in ``_closed`` none any more."""
         if self._closed or self._count_reached():
             return None
+        if self._given:
+            return self._next_given()
         proposal = self._held = self._held or self._propose()
         if proposal is None:
             self._closed = "the space is exhausted"
             return None
         plan = self._appraiser.plan(proposal.candidate, self._grant)
-        if self.elapsed + plan.seconds > self.spec.budget.search_time or plan.steps < 1:
-            self._closed = "the time is over"
-            return None
-        if plan.flops > self._ledger.balance(SEARCH).free:
-            if not self._running:  # what a running candidate gives back may pay for it
-                self._closed = "the budget is spent"
+        if not self._affords(plan):
             return None
         self._held = None
         return self._dispatch(proposal, plan)
+
+    def _next_given(self) -> Assignment | None:
+        record = self._given[0]
+        plan = self._appraiser.plan(Candidate.from_dict(record.candidate), self._grant)
+        if not self._affords(plan):
+            return None
+        self._given.popleft()
+        with self._store.transaction():
+            record = self._store.update_candidate(
+                self.id,
+                record.number,
+                state=CandidateState.TRAINING,
+                plan=plan.to_dict(),
+                costs={**record.costs, "memory_bytes": plan.memory_bytes},
+                train_flops_planned=plan.train_flops,
+                started_at=self._now(),
+            )
+            self._reserve(record, plan)
+        return self._assignment(record, attempt=0)
+
+    def _affords(self, plan: Plan) -> bool:
+        """Whether time and money are there; if they never will be, no further candidate is proposed."""
+        if self.elapsed + plan.seconds > self.spec.budget.search_time or plan.steps < 1:
+            self._closed = "the time is over"
+            return False
+        if plan.flops > self._ledger.balance(SEARCH).free:
+            if not self._running:  # what a running candidate gives back may pay for it
+                self._closed = "the budget is spent"
+            return False
+        return True
 
     def _count_reached(self) -> bool:
         limit = self.spec.budget.total.candidates
@@ -156,7 +228,8 @@ class Search:
 
     def _trained_count(self) -> int:
         own = self._store.candidates(self.id)
-        return sum(c.state is not CandidateState.REJECTED and c.origin is not Origin.FINAL for c in own)
+        trained = (c for c in own if c.plan and c.origin is not Origin.FINAL)
+        return sum(c.state is not CandidateState.REJECTED for c in trained)
 
     def _propose(self) -> Proposal | None:
         """An admitted candidate that is not yet known; rejected ones are recorded and told on the way."""
@@ -174,6 +247,8 @@ class Search:
         if self._held is not None:
             self._proposer.drop(self._held)
             self._held = None
+        while self._given:
+            self._cancel(self._given.popleft())
 
     # --- recording ---
 
@@ -199,12 +274,17 @@ class Search:
         record.costs["memory_bytes"] = plan.memory_bytes
         with self._store.transaction():
             self._store.add_candidate(record)
-            self._store.add_ledger([self._ledger.reserve(SEARCH, number, plan.flops, self._now())])
-            self._start(record, 0)
-            self._event("started", f"candidate {number} ({record.origin}): {describe(proposal.candidate)}", number)
-        self._correction.started(number)
+            self._reserve(record, plan)
         self._proposer.accept(proposal, number)
         return self._assignment(record, attempt=0)
+
+    def _reserve(self, record: CandidateRecord, plan: Plan) -> None:
+        """The first attempt of a candidate of the search, within a transaction."""
+        number, candidate = record.number, Candidate.from_dict(record.candidate)
+        self._store.add_ledger([self._ledger.reserve(SEARCH, number, plan.flops, self._now())])
+        self._start(record, 0)
+        self._event("started", f"candidate {number} ({record.origin}): {describe(candidate)}", number)
+        self._correction.started(number)
 
     def _record(self, number: int, proposal: Proposal, **own: Any) -> CandidateRecord:
         return CandidateRecord(
@@ -266,17 +346,17 @@ class Search:
         if record is None:
             raise StateError(f"candidate {point.number} of search {self.id} is not in training")
         if point.rung is None or point.val_bpb is None or record.origin is Origin.FINAL:
-            self._store.add_points([point])
+            self._add_point(point)
             return Verdict.CONTINUE
         earlier = [d.verdict for d in self._store.decisions(self.id, point.number) if d.rung == point.rung]
         if earlier:
-            self._store.add_points([point])
+            self._add_point(point)
             return earlier[-1]
         own = Standing(point.number, point.val_bpb, self._costs(record))
         policy = POLICIES[self.spec.method.policy]
         decision = decide(point.rung, own, self._peers(record, point.rung), policy, self.spec.method.seed)
         with self._store.transaction():
-            self._store.add_points([point])
+            self._add_point(point)
             self._store.add_decision(
                 DecisionRecord(
                     self.id,
@@ -291,6 +371,12 @@ class Search:
             if decision.verdict is not Verdict.CONTINUE:
                 self._event(str(decision.verdict), f"candidate {point.number}: {decision.reason}", point.number)
         return decision.verdict
+
+    def _add_point(self, point: CurvePoint) -> None:
+        walked = {"first_step": point.first_step, "last_step": point.step}
+        with self._store.transaction():
+            self._store.add_points([point])
+            self._store.update_attempt(self.id, point.number, point.attempt, **walked)
 
     def _costs(self, record: CandidateRecord) -> tuple[float, ...]:
         return tuple(float(record.costs[name]) for name in self.spec.cost_objectives)
@@ -310,20 +396,31 @@ class Search:
     # --- finish ---
 
     def finish(self, outcome: Outcome) -> None:
-        """Settles and records what became of an attempt, and tells the suggester."""
+        """Settles and records what became of an attempt, and tells the suggester. Raises `NasError` when candidates
+        fail one after the other: then it is hardly theirs."""
         record = self._running.pop(outcome.number, None)
         if record is None:
             raise StateError(f"candidate {outcome.number} of search {self.id} is not in training")
+        if self._cancelled and outcome.kind == outcomes.INTERRUPTED:
+            outcome = replace(outcome, kind=outcomes.CANCELLED)
         with self._store.transaction():
-            self._store.update_attempt(
-                self.id, outcome.number, outcome.attempt, finished_at=self._now(), outcome=outcome.kind
-            )
-            if outcome.kind == outcomes.LOST and self._lost(outcome.number) < MAXIMUM_LOST:
+            self._end_attempt(record, outcome)
+            lost = outcome.kind == outcomes.LOST and self._lost(outcome.number) < MAXIMUM_LOST
+            if lost or outcome.kind == outcomes.INTERRUPTED:
                 self._requeue(record, outcome)
                 return
             done = self._settle(record, outcome)
         self._correction.ended(done)
         self._proposer.learn(done)
+        self._failed_in_a_row = self._failed_in_a_row + 1 if done.state is CandidateState.FAILED else 0
+        if self._failed_in_a_row == MAXIMUM_FAILED:
+            raise NasError(f"{MAXIMUM_FAILED} candidates in a row failed, the last one: {done.reason}")
+
+    def _end_attempt(self, record: CandidateRecord, outcome: Outcome) -> None:
+        ended: dict[str, Any] = {"finished_at": self._now(), "outcome": outcome.kind}
+        if outcome.kind != outcomes.LOST:
+            ended["last_step"] = outcome.train_flops // Plan.from_dict(record.plan).step_flops
+        self._store.update_attempt(self.id, outcome.number, outcome.attempt, **ended)
 
     def _lost(self, number: int) -> int:
         return sum(own.outcome == outcomes.LOST for own in self._store.attempts(self.id, number))
@@ -331,23 +428,36 @@ class Search:
     def _requeue(self, record: CandidateRecord, outcome: Outcome) -> None:
         queued = self._store.update_candidate(self.id, record.number, state=CandidateState.QUEUED)
         self._unfinished.append(queued)
-        self._event("lost", f"candidate {record.number} lost its worker: {outcome.detail}", record.number, "warning")
+        number = record.number
+        if outcome.kind == outcomes.LOST:
+            self._event("lost", f"candidate {number} lost its worker: {outcome.detail}", number, "warning")
+        else:
+            spent = format_flops(outcome.train_flops)
+            self._event("interrupted", f"candidate {number} waits with {spent} spent", number)
 
     def _settle(self, record: CandidateRecord, outcome: Outcome) -> CandidateRecord:
         spent = outcome.train_flops + outcome.eval_flops
         line = self._ledger.settle(outcome.number, spent, outcome.seconds, self._now(), outcome.kind)
         self._store.add_ledger([line])
         state, reason = outcomes.state_of(outcome)
+        attempts = self._store.attempts(self.id, outcome.number)
         done = self._store.update_candidate(
             self.id,
             outcome.number,
             state=state,
             reason=reason or record.reason,
             finished_at=self._now(),
+            repeated_flops=outcomes.repeated_steps(attempts) * Plan.from_dict(record.plan).step_flops,
             **outcomes.measured(outcome),
         )
         self._event(str(state), outcomes.sentence(done), outcome.number)
         return done
+
+    def _cancel(self, record: CandidateRecord) -> None:
+        done = cancel_candidate(self._store, self._ledger, record, self._now())
+        if record.plan:
+            self._correction.ended(done)
+        self._proposer.learn(done)
 
     # --- the final run ---
 
@@ -420,6 +530,37 @@ def _comparable(peer: CandidateRecord, own: CandidateRecord) -> bool:
     shape = ("warmup", "cooldown", "floor")
     mine, theirs = own.candidate["recipe"], peer.candidate["recipe"]
     return all(mine.get(name) == theirs.get(name) for name in shape) and own.plan["bound"] == peer.plan["bound"]
+
+
+def abandon(store: Store, search_id: str, at: float) -> None:
+    """Puts back in the queue what a driver that died has left in training. For the holder of the search's lease."""
+    for record in store.candidates(search_id):
+        if record.state is not CandidateState.TRAINING:
+            continue
+        with store.transaction():
+            store.update_candidate(search_id, record.number, state=CandidateState.QUEUED)
+            for own in store.attempts(search_id, record.number):
+                if own.finished_at is None:
+                    ended = {"finished_at": at, "outcome": outcomes.ABANDONED}
+                    store.update_attempt(search_id, record.number, own.attempt, **ended)
+            message = f"candidate {record.number} goes back in the queue: nobody heard how its last attempt ended"
+            store.add_event(search_id, "abandoned", message, at=at, number=record.number, level="warning")
+
+
+def cancel_candidate(store: Store, ledger: Ledger, record: CandidateRecord, at: float) -> CandidateRecord:
+    """Settles a candidate that waits in the queue for ever; what it has spent is that of its last point."""
+    points = store.points(record.search_id, record.number)
+    last = points[-1] if points else None
+    changes: dict[str, Any] = {"state": CandidateState.CANCELLED, "finished_at": at}
+    if last is not None:
+        changes |= {"train_flops_spent": last.flops, "eval_flops": last.eval_flops, "seconds": last.seconds}
+    with store.transaction():
+        done = store.update_candidate(record.search_id, record.number, **changes)
+        if record.plan:
+            spent = done.train_flops_spent + done.eval_flops
+            store.add_ledger([ledger.settle(record.number, spent, done.seconds, at, outcomes.CANCELLED)])
+        store.add_event(record.search_id, str(done.state), outcomes.sentence(done), at=at, number=done.number)
+    return done
 
 
 def prepare(spec: SearchSpec, space: Space, appraiser: Appraiser) -> Forecast:

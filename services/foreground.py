@@ -1,42 +1,33 @@
-"""A search in the foreground: joins store, suggester and engine, and runs until it is done."""
+"""A search in the foreground: begun, driven here or on Ray, followed until it ends."""
 
 import secrets
+import signal
+import threading
 import time
-from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import closing, suppress
-from functools import partial
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 from nas.adapters.inline_engine import InlineEngine
-from nas.adapters.optuna_suggester import OptunaSuggester
-from nas.adapters.process_engine import ProcessEngine
-from nas.adapters.sql.engine import sqlalchemy_url
-from nas.errors import StorageError
+from nas.errors import NasError, StateError, StorageError
 from nas.forecast import Forecast
-from nas.plan import Speed
-from nas.ports import Assignment, Done, Driver, Engine, Outcome, Store, Suggester, Wait
-from nas.propose import UNIFORM_SEEDS
-from nas.records import (
-    CandidateRecord,
-    CandidateState,
-    CurvePoint,
-    EventRecord,
-    Origin,
-    SearchRecord,
-    SearchState,
-    Verdict,
-)
-from nas.search import Search
+from nas.ports import Store
+from nas.records import SearchRecord, SearchState
 from nas.spec import SearchSpec
 from nas.train.worker import Workshop
-from nas.units import format_flops, format_seconds
-from services.ground import Ground, Tell, foresee, open_workshop, survey
+from services.ground import Ground, Tell, foresee, survey
 from services.home import Home
+from services.worker.driver import SearchDriver
+from services.worker.lease import held
 
-LOOK_SECONDS = 1.0
-"""Between rungs, what is new is looked for so often."""
+LOOK_SECONDS = 0.5
+"""Between looks at what is new."""
+RESTARTS = 3
+"""Of a driver that dies again before it has brought a candidate further."""
+
+Say = Callable[[str], None]
 
 
 def begin(
@@ -66,195 +57,153 @@ def begin(
     return record, ground
 
 
-class Foreground:
-    """Runs one search to its end, a pause or an error.
+def drive_inline(
+    home: Home, store: Store, search_id: str, ground: Ground, look: Callable[[], None], say: Say
+) -> SearchRecord:
+    """Drives a search in this process, one candidate at a time; the search's record as it ends.
 
     Args:
-        record: of a search that this process alone drives (`Home.claim`).
-        watch: gets the events that are new, if any, now and then.
+        look: called now and then, from another thread, for people who watch.
     """
+    with held(store, search_id, say) as lease:
+        shop = Workshop(ground.texts, home.artifacts, ground.device, ground.threads, ground.all_threads, home.depot)
+        driver = SearchDriver(home, lease, search_id, ground, lambda note: InlineEngine(shop, note), say)
 
-    def __init__(
-        self,
-        home: Home,
-        store: Store,
-        record: SearchRecord,
-        ground: Ground,
-        watch: Callable[[Sequence[EventRecord]], None],
-    ) -> None:
-        self._home, self._store, self._record, self._ground, self._watch = home, store, record, ground, watch
-        self._seen = max((event.sequence for event in store.events(record.id)), default=0)
+        def interrupted(times: int) -> None:
+            if times > 1:
+                raise KeyboardInterrupt
+            _say_pausing(say)
+            driver.interrupt()
 
-    def run(self) -> SearchRecord:
-        """The search's record as it ends; errors of the search are recorded and raised."""
-        with closing(self._suggester()) as suggester:
-            search = self._open(suggester)
-            try:
-                self._engine().run(_Observed(search, self._look))
-                return self._end(search)
-            except KeyboardInterrupt:
-                self._leave(SearchState.PAUSED, "interrupted", search)
-                raise
-            except BaseException as error:
-                self._leave(SearchState.FAILED, str(error) or type(error).__name__, search)
-                raise
-
-    def _suggester(self) -> OptunaSuggester:
-        spec, url = self._ground.spec, sqlalchemy_url(self._home.database)
-        space, startup = self._ground.space, 2 + UNIFORM_SEEDS
-        return OptunaSuggester(url, self._record.id, space, spec.minimize, spec.method.seed, startup)
-
-    def _open(self, suggester: Suggester) -> Search:
-        """The search as it stands in the store, running."""
-        ground, setting = self._ground, self._record.setting
-        search = Search(
-            self._record,
-            ground.spec,
-            ground.space,
-            self._store,
-            suggester,
-            ground.appraiser(Speed(**setting["speed"]), float(setting["alone"])),
-            elapsed=self._elapsed(),
-        )
-        if not self._store.ledger(self._record.id):
-            search.charge(setting["speed_flops"], setting["speed_seconds"], "device speed")
-        self._setting(elapsed=search.elapsed, since=time.time())
-        self._update(state=SearchState.RUNNING, reason="", started_at=self._record.started_at or time.time())
-        threads = "1 thread" if ground.threads == 1 else f"{ground.threads} threads"
-        self._event("running", f"search {self._record.id} runs on {ground.device} with {threads} a worker")
-        return search
-
-    def _elapsed(self) -> float:
-        """Seconds that the search has been running; of a run that was killed, up to its last event."""
-        setting, killed = self._record.setting, self._record.state is SearchState.RUNNING
-        last = max((event.at for event in self._store.events(self._record.id)), default=0.0) if killed else 0.0
-        return float(setting["elapsed"]) + max(0.0, last - float(setting.get("since", last)))
-
-    def _engine(self) -> Engine:
-        ground = self._ground
-        if ground.spec.method.parallel == 1:
-            shop = Workshop(ground.texts, self._home.artifacts, ground.device, ground.threads, ground.all_threads)
-            return InlineEngine(shop, self._note)
-        base = Path(self._record.setting["base"])
-        workshop = partial(
-            open_workshop, ground.spec, base, self._home, ground.device, ground.threads, ground.all_threads
-        )
-        return ProcessEngine(workshop, ground.spec.method.parallel, ground.threads, self._note, self._look)
-
-    # --- the end ---
-
-    def _end(self, search: Search) -> SearchRecord:
-        elapsed = search.elapsed
-        self._setting(elapsed=elapsed)
-        records = self._store.candidates(self._record.id)
-        completed = [own for own in records if own.state is CandidateState.COMPLETED]
-        if not completed:
-            self._update(state=SearchState.FAILED, reason=_nothing_trained(records), finished_at=time.time())
-            return self._record
-        best = best_of(completed)
-        result = {
-            "number": best.number,
-            "val_bpb": best.val_bpb,
-            "val_error": best.val_error,
-            "test_bpb": best.test_bpb,
-            "test_error": best.test_error,
-            "train_flops": best.train_flops_spent,
-            "seconds": best.seconds,
-            "search_seconds": elapsed,
-            "search_flops": sum(search.ledger.balance(name).spent for name in ("search", "final")),
-            "export": f"nas export {self._record.id}/{best.number} --out model",
-        }
-        final = next((own for own in completed if own.origin is Origin.FINAL and own is not best), None)
-        result["sentence"] = _sentence(result, self._record.spec, final)
-        self._update(state=SearchState.COMPLETED, result=result, finished_at=time.time(), reason="")
-        self._event("completed", str(result["sentence"]))
-        return self._record
-
-    def _leave(self, state: SearchState, reason: str, search: Search) -> None:
-        with suppress(StorageError):  # a disk that is full refuses this too; the search can be resumed from any state
-            self._setting(elapsed=search.elapsed)
-            self._update(state=state, reason=reason)
-            self._event(str(state), reason, level="warning")
-
-    # --- records ---
-
-    def _setting(self, **facts: Any) -> None:
-        self._update(setting={**self._record.setting, **facts})
-
-    def _update(self, **changes: Any) -> None:
-        self._record = self._store.update_search(self._record.id, **changes)
-
-    def _event(self, kind: str, message: str, level: str = "info") -> None:
-        self._store.add_event(self._record.id, kind, message, at=time.time(), level=level)
-        self._look()
-
-    def _note(self, number: int, message: str) -> None:
-        self._store.add_event(self._record.id, "note", f"candidate {number}: {message}", at=time.time(), number=number)
-        self._look()
-
-    def _look(self) -> None:
-        events = self._store.events(self._record.id, after=self._seen)
-        self._seen = events[-1].sequence if events else self._seen
-        self._watch(events)
+        with _signals(interrupted), _looking(look):
+            return driver.run()
 
 
-class _Observed:
-    """A driver after whose answers something is looked at: after every one at a rung, else now and then."""
+def drive_on_ray(
+    home: Home, store: Store, search_id: str, address: str | None, cpus: int, look: Callable[[], None], say: Say
+) -> SearchRecord:
+    """Starts the search's driver on Ray, a local one without ``address``, and follows it until the search ends;
+    the search's record then. A driver that dies is started again.
 
-    def __init__(self, driver: Driver, after: Callable[[], None]) -> None:
-        self._driver, self._after, self._last = driver, after, time.monotonic()
+    Raises what ended the driver, and `KeyboardInterrupt` when the driver was killed by a second interrupt.
+    """
+    from services.worker.cluster import connected
 
-    def next(self) -> Assignment | Wait | Done:
-        answer = self._driver.next()
-        self._look()
-        return answer
+    with connected(address, cpus):
+        from services.worker.actor import start
 
-    def report(self, point: CurvePoint) -> Verdict:
-        verdict = self._driver.report(point)
-        if point.rung is not None or time.monotonic() - self._last >= LOOK_SECONDS:
+        deaths, known = 0, _progress(store, search_id)
+        while True:
+            actor, ended = start(home, search_id)
+            died = _Following(actor, ended, look, say).until_it_ends()
+            if not died:
+                return store.search(search_id)
+            now = _progress(store, search_id)
+            deaths, known = (deaths + 1 if now == known else 1), now
+            if deaths > RESTARTS:
+                raise StateError(f"the driver died {deaths} times without getting further: {died}")
+            say(f"the driver died, another goes on: {died}")
+
+
+class _Following:
+    """Waits for a driver elsewhere. The first interrupt asks it to pause, the second kills it."""
+
+    def __init__(self, actor: Any, ended: Any, look: Callable[[], None], say: Say) -> None:
+        self._actor, self._ended, self._look, self._say = actor, ended, look, say
+        self._interrupts, self._asked, self._heard = 0, False, 0
+
+    def until_it_ends(self) -> str:
+        """Empty, or how its process died."""
+        import ray
+
+        with _signals(self._interrupted):
+            while not ray.wait([self._ended], timeout=LOOK_SECONDS)[0]:
+                self._attend()
+                self._listen()
+        self._attend()
+        try:
+            ray.get(self._ended)
+        except ray.exceptions.RayActorError as error:
+            if self._interrupts > 1:
+                raise KeyboardInterrupt from error
+            return next(line for line in str(error).splitlines() if line)
+        except ray.exceptions.RayTaskError as error:
+            cause = error.cause
+            raise cause if isinstance(cause, NasError) else NasError(f"the driver failed: {error}") from error
+        return ""
+
+    def _interrupted(self, times: int) -> None:
+        self._interrupts = times
+
+    def _attend(self) -> None:
+        import ray
+
+        if self._interrupts and not self._asked:
+            self._asked = True
+            _say_pausing(self._say)
+            self._actor.interrupt.remote()
+        if self._interrupts > 1:
+            ray.kill(self._actor)
+        with suppress(StorageError):  # the driver waits until the database is there again, and so does this
             self._look()
-        return verdict
 
-    def finish(self, outcome: Outcome) -> None:
-        self._driver.finish(outcome)
-        self._look()
+    def _listen(self) -> None:
+        """Says what the driver could not record."""
+        import ray
 
-    def _look(self) -> None:
-        self._last = time.monotonic()
-        self._after()
-
-
-def best_of(completed: Sequence[CandidateRecord]) -> CandidateRecord:
-    """The final run, which alone has a test loss, unless a candidate of the search is better by more than the error:
-    a final run that had less time than was planned may come out worse."""
-    least = min(completed, key=lambda own: (own.val_bpb, own.number))
-    final = next((own for own in completed if own.origin is Origin.FINAL), least)
-    better_by = (final.val_bpb or 0.0) - (least.val_bpb or 0.0)
-    return least if better_by > (final.val_error or 0.0) else final
+        with suppress(ray.exceptions.RayActorError, ray.exceptions.GetTimeoutError):
+            for line in ray.get(self._actor.said.remote(self._heard), timeout=1):
+                self._heard += 1
+                self._say(line)
 
 
-def _nothing_trained(records: Sequence[CandidateRecord]) -> str:
-    counts = Counter(str(own.state) for own in records)
-    became = ", ".join(f"{count} {state}" for state, count in counts.most_common()) or "none was begun"
-    return f"no candidate was trained to the end ({became}): allow a larger budget, or a space of smaller candidates"
+def _say_pausing(say: Say) -> None:
+    say("pausing: what is in training saves a checkpoint (interrupt again to end it at once)")
 
 
-def _sentence(result: Mapping[str, Any], spec: Mapping[str, Any], worse: CandidateRecord | None) -> str:
-    """``worse`` is a final run that came out worse."""
-    loss = _loss(result["val_bpb"], result["val_error"], "validation")
-    if result["test_bpb"] is not None:
-        loss = _loss(result["test_bpb"], result["test_error"], "test")
-    if worse is not None:
-        loss += f" (better than the final run, candidate {worse.number}, with {worse.val_bpb:.3f})"
-    total = spec["budget"]["total"]["compute"]
-    return (
-        f"The best affordable model is candidate {result['number']}: {loss}, trained with "
-        f"{format_flops(result['train_flops'])}; everything took {format_flops(result['search_flops'])} of "
-        f"{format_flops(total)} and {format_seconds(result['search_seconds'])}. Export it with: {result['export']}"
-    )
+def _progress(store: Store, search_id: str) -> tuple[int, int]:
+    """Something that changes as long as a search gets further."""
+    records = store.candidates(search_id)
+    return len(records), sum(own.state.terminal for own in records)
 
 
-def _loss(loss: float, error: float | None, split: str) -> str:
-    if error is None:
-        return f"{loss:.3f} bits per byte on the {split} text (too short to say how sure that is)"
-    return f"{loss:.3f} ± {1.96 * error:.3f} bits per byte on the {split} text (95%)"
+@contextmanager
+def _signals(interrupted: Callable[[int], None]) -> Iterator[None]:
+    """Ctrl-C, a request to end and the loss of the terminal call ``interrupted`` with how many there were."""
+    times = 0
+
+    def handle(number: int, frame: FrameType | None) -> None:
+        nonlocal times
+        times += 1
+        interrupted(times)
+
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    former = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
+    try:
+        yield
+    finally:
+        for number, handler in former.items():
+            signal.signal(number, handler)
+
+
+@contextmanager
+def _looking(look: Callable[[], None]) -> Iterator[None]:
+    """Calls ``look`` now and then, and at the end."""
+    over = threading.Event()
+
+    def run() -> None:
+        while not over.wait(LOOK_SECONDS):
+            with suppress(StorageError):
+                look()
+
+    thread = threading.Thread(target=run, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()
+        with suppress(StorageError):
+            look()

@@ -15,6 +15,7 @@ from nas.appraise import Appraiser
 from nas.candidate import Candidate
 from nas.cost import FLOP_CONVENTION
 from nas.data.corpora import SPLITS, Corpus, check_long_enough, load_corpus, overlap
+from nas.data.snapshot import fetch_corpus, publish_corpus
 from nas.data.texts import Texts
 from nas.errors import CorpusError, InfeasibleError
 from nas.forecast import Forecast, allowance
@@ -65,13 +66,17 @@ class Prospect:
     setting: Mapping[str, Any]
 
 
-def survey(spec: SearchSpec, base: Path, home: Home, tell: Tell) -> Ground:
-    """Loads corpus and space and makes the tokenizers; every complaint about the input comes from here or `foresee`."""
+def survey(spec: SearchSpec, base: Path, home: Home, tell: Tell, fingerprint: str = "") -> Ground:
+    """Loads corpus and space and makes the tokenizers; every complaint about the input comes from here or `foresee`.
+
+    Args:
+        fingerprint: of a corpus that is published already; empty for one that is to be.
+    """
     space = load_space(spec.space, base)
     device = resolve_device(spec.device)
-    corpus = load_corpus(spec.corpus, base=base, cache=home.cache)
+    corpus = find_corpus(spec, base, home, fingerprint)
     check_long_enough(corpus, max(int(context) for context in space.values("context")))
-    texts = Texts(corpus, home.cache)
+    texts = Texts(corpus, home.cache, home.depot)
     vocabularies = sorted(int(size) for size in space.values("vocabulary"))
     tell("corpus", f"{_short(corpus.name)}: {_sizes(corpus)}")
     tell("tokenizers", f"{', '.join(map(str, vocabularies))} types")
@@ -83,14 +88,16 @@ def survey(spec: SearchSpec, base: Path, home: Home, tell: Tell) -> Ground:
 def survey_again(spec: SearchSpec, setting: Mapping[str, Any], home: Home, tell: Tell) -> Ground:
     """The ground of a search that has begun, with the space as it was then; raises `CorpusError` when its text has
     changed since."""
-    ground = survey(replace(spec, space=setting["space"]), Path(setting["base"]), home, tell)
-    found, begun = ground.texts.corpus.fingerprint, setting["corpus"]["fingerprint"]
+    begun = setting["corpus"]["fingerprint"]
+    ground = survey(replace(spec, space=setting["space"]), Path(setting["base"]), home, tell, begun)
+    found = ground.texts.corpus.fingerprint
     if found != begun:
         raise CorpusError(
             f"corpus {ground.texts.corpus.name}: must be the text that the search began with "
             f"(sha256 {begun[:12]}), found {found[:12]}; restore it, or begin another search"
         )
-    return ground
+    threads, all_threads = int(setting["threads"]), int(setting["all_threads"])
+    return replace(ground, threads=threads, all_threads=all_threads)  # what speed and losses were measured with
 
 
 def _short(name: str) -> str:
@@ -164,6 +171,7 @@ def _facts(ground: Ground) -> dict[str, Any]:
         "device": ground.device,
         "device_name": torch.cuda.get_device_name() if ground.device != "cpu" else platform.processor() or "cpu",
         "threads": ground.threads,
+        "all_threads": ground.all_threads,
         "precision": ground.precision,
         "flop_convention": FLOP_CONVENTION,
         "space": ground.space.to_dict(),
@@ -186,7 +194,20 @@ def _version(name: str) -> str:
         return "unknown"
 
 
-def open_workshop(spec: SearchSpec, base: Path, home: Home, device: str, threads: int, all_threads: int) -> Workshop:
+def open_workshop(
+    spec: SearchSpec, base: Path, home: Home, fingerprint: str, device: str, threads: int, all_threads: int
+) -> Workshop:
     """A worker's workshop, opened in its own process. It is here so that workers import no database."""
+    texts = Texts(find_corpus(spec, base, home, fingerprint), home.cache, home.depot)
+    return Workshop(texts, home.artifacts, device, threads, all_threads, home.depot)
+
+
+def find_corpus(spec: SearchSpec, base: Path, home: Home, fingerprint: str = "") -> Corpus:
+    """The text of a search: its files, or where machines share a depot, what was published there."""
+    depot = home.depot
+    if depot is not None and fingerprint:
+        return fetch_corpus(fingerprint, depot, home.cache)
     corpus = load_corpus(spec.corpus, base=base, cache=home.cache)
-    return Workshop(Texts(corpus, home.cache), home.artifacts, device, threads, all_threads)
+    if depot is not None:
+        publish_corpus(corpus, depot)
+    return corpus

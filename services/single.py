@@ -22,6 +22,7 @@ from nas.plan import Allowance, Plan, dial
 from nas.search import describe
 from nas.space import Space, load_space
 from nas.spec import Limits
+from nas.train.checkpoint import Checkpoint
 from nas.train.run import Finish, Request, train
 from nas.units import format_bytes, format_count, format_flops
 from services.device import precision_for, resolve_device, threads_for
@@ -98,7 +99,7 @@ def _run(
         seed=seed,
         device=device,
         deadline_seconds=grant.seconds if grant.seconds < float("inf") else None,
-        checkpoint=out / "checkpoint.pt" if out else None,
+        checkpoint=Checkpoint(out / "checkpoint.pt") if out else None,
         artifact=out,
         score_test=test,
     )

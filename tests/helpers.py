@@ -178,13 +178,13 @@ class Worlds:
 
 
 def timeless(record: Any) -> Any:
-    """A record without times and attempts."""
+    """A record without times, attempts and what was repeated in them."""
     if isinstance(record, CandidateRecord):
-        return replace(record, created_at=0.0, seconds=0.0, started_at=None, finished_at=None)
+        return replace(record, created_at=0.0, seconds=0.0, started_at=None, finished_at=None, repeated_flops=0)
     if isinstance(record, DecisionRecord):
         return replace(record, at=0.0)
     assert isinstance(record, CurvePoint)
-    return replace(record, attempt=0, seconds=0.0)
+    return replace(record, attempt=0, first_step=0, seconds=0.0)
 
 
 class Watched:

@@ -2,11 +2,11 @@ from dataclasses import fields, replace
 
 import pytest
 
-from nas.outcome import measured, objectives, sentence, state_of
+from nas.outcome import measured, objectives, repeated_steps, sentence, state_of
 from nas.ports import Outcome
-from nas.records import CandidateRecord, CandidateState, Origin
+from nas.records import AttemptRecord, CandidateRecord, CandidateState, Origin
 
-OUTCOME = Outcome(3, 1, "completed", 10, 11, 12, 1.5, 2.5, 0.1, 2.6, 0.2, "s/3", True, 13, "because")
+OUTCOME = Outcome(3, 1, "completed", 10, 11, 12, 1.5, 2.5, 0.1, 2.6, 0.2, "s/3", True, "because")
 RECORD = CandidateRecord(
     "s", 3, "id", Origin.PROPOSED, CandidateState.COMPLETED, 0.0, {},
     costs={"params": 7, "flops_per_byte": 8.5}, val_bpb=2.5, train_flops_spent=3 * 10**12, seconds=75.0,
@@ -60,3 +60,23 @@ def test_objectives_come_in_the_order_of_the_spec() -> None:
 )
 def test_a_line_for_the_log(record: CandidateRecord, expected: str) -> None:
     assert sentence(record) == expected
+
+
+@pytest.mark.parametrize(
+    ("walked", "repeated"),
+    [
+        ([], 0),
+        ([(0, 10)], 0),
+        ([(0, 10), (10, 20)], 0),  # from its checkpoint
+        ([(0, 10), (8, 20)], 2),
+        ([(0, 10), (0, 20)], 10),  # from the beginning
+        ([(0, 10), (0, 5), (0, 20)], 15),  # twice, and the second one did not get as far
+        ([(0, 0), (0, 20)], 0),  # never heard of
+    ],
+)
+def test_steps_that_were_repeated(walked: list[tuple[int, int]], repeated: int) -> None:
+    attempts = [
+        AttemptRecord("s", 3, number, 0.0, "", first_step=first, last_step=last)
+        for number, (first, last) in enumerate(walked)
+    ]
+    assert repeated_steps(attempts) == repeated

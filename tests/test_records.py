@@ -1,6 +1,16 @@
 import json
 
-from nas.records import CandidateState, DecisionRecord, Origin, SearchRecord, SearchState, Verdict, to_dict
+from nas.records import (
+    CandidateState,
+    DecisionRecord,
+    Origin,
+    RequestKind,
+    RequestRecord,
+    SearchRecord,
+    SearchState,
+    Verdict,
+    to_dict,
+)
 
 
 def test_records_become_json() -> None:
@@ -12,6 +22,7 @@ def test_records_become_json() -> None:
     search = SearchRecord("s", "n", SearchState.QUEUED, 1.0, {"corpus": "austen"})
     assert to_dict(search)["state"] == "queued"
     assert to_dict(search)["result"] is None
+    assert to_dict(RequestRecord("s", 1, RequestKind.ENQUEUE, {}, 1.0))["kind"] == "enqueue"
 
 
 def test_terminal_states() -> None:
@@ -25,3 +36,4 @@ def test_words() -> None:
     assert set(CandidateState) >= {"queued", "training", "completed", "stopped", "diverged", "cancelled", "failed"}
     assert set(Origin) >= {"dial", "largest", "uniform", "proposed", "given", "final"}
     assert set(Verdict) == {"continue", "stop", "audit"}
+    assert set(RequestKind) >= {"pause", "stop", "cancel", "enqueue"}

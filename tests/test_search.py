@@ -504,7 +504,7 @@ def test_training_goes_on_from_its_checkpoint(whole: World, make: Worlds) -> Non
     rung = next(point for point in world.store.points("s", 0) if point.rung == 0.25)
     assert world.notes[0] == (0, f"resumed at step {rung.step}")
     attempts = {own.attempt: own.outcome for own in world.store.attempts("s", 0)}
-    assert attempts == {0: "", 1: "completed"}
+    assert attempts == {0: "abandoned", 1: "completed"}
     assert same_beginning(world, whole)
 
 

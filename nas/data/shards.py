@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from nas.data.depot import Depot, fetch_vouched, publish_vouched
 from nas.data.documents import Corpus
 from nas.data.storage import atomic_file
 from nas.data.tokenizer import SEPARATOR, Tokenizer
@@ -39,24 +40,41 @@ class TokenShard:
         return self.text_bytes / (len(self.tokens) - self.documents)
 
 
-def open_shard(corpus: Corpus, split: str, tokenizer: Tokenizer, cache: Path) -> TokenShard:
+def open_shard(corpus: Corpus, split: str, tokenizer: Tokenizer, cache: Path, depot: Depot | None = None) -> TokenShard:
     """The shard of a split under ``cache``, written first if it is missing or its size is wrong.
 
+    With a depot, what the cache lacks is fetched from there, or published there once it is written.
     Safe to call from several processes at once: files appear whole, and writers of one shard write the same bytes.
 
     Raises:
         CorpusError: a split without text.
         DiskFullError: no space left, with the path.
+
+    Other errors: those of `Depot`.
     """
     key = f"{_FORMAT} {corpus.split_fingerprint(split)} {hashlib.sha256(tokenizer.definition.encode()).hexdigest()}"
-    path = cache / "shards" / f"{hashlib.sha256(key.encode()).hexdigest()[:32]}.bin"
+    name = f"shards/{hashlib.sha256(key.encode()).hexdigest()[:32]}.bin"
+    path = cache / name
     shard = _mapped(path)
+    if shard is None and depot is not None:
+        shard = _fetch(depot, name, path, corpus, split, tokenizer)
     if shard is None:
         _build(path, corpus, split, tokenizer)
         shard = _mapped(path)
+        if shard is not None and depot is not None:
+            publish_vouched(depot, path, name)
     if shard is None:
         raise CorpusError(f"{path}: was written but cannot be read back; is another program changing the cache?")
     return shard
+
+
+def _fetch(depot: Depot, name: str, path: Path, corpus: Corpus, split: str, tokenizer: Tokenizer) -> TokenShard | None:
+    """The shard that another machine published, now under ``path``; ``None`` when it is missing or damaged."""
+    digest = fetch_vouched(depot, name, path)
+    if digest is None:
+        return None
+    _vouch(path, corpus, split, tokenizer, path.stat().st_size // _TOKEN.itemsize, digest)
+    return _mapped(path)
 
 
 def _build(path: Path, corpus: Corpus, split: str, tokenizer: Tokenizer) -> None:
@@ -71,13 +89,18 @@ def _build(path: Path, corpus: Corpus, split: str, tokenizer: Tokenizer) -> None
             file.write(tokens.tobytes())
             digest.update(tokens.tobytes())
             count += len(tokens)
+    _vouch(path, corpus, split, tokenizer, count, digest.hexdigest())
+
+
+def _vouch(path: Path, corpus: Corpus, split: str, tokenizer: Tokenizer, tokens: int, sha256: str) -> None:
+    """Writes the sidecar of a token file that is there."""
     sidecar = {
         "split": split,
         "vocabulary": tokenizer.vocabulary,
-        "tokens": count,
+        "tokens": tokens,
         "documents": len(corpus.split(split)),
         "text_bytes": corpus.split_bytes(split),
-        "sha256": digest.hexdigest(),
+        "sha256": sha256,
     }
     with atomic_file(path.with_suffix(".json")) as file:
         file.write(json.dumps(sidecar, indent=2).encode())

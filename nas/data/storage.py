@@ -10,6 +10,8 @@ from typing import BinaryIO
 
 from nas.errors import DiskFullError, StorageError
 
+PROBE_BYTES = 2**20
+
 
 @contextmanager
 def atomic_file(path: Path) -> Iterator[BinaryIO]:
@@ -36,3 +38,11 @@ def atomic_file(path: Path) -> Iterator[BinaryIO]:
     finally:
         with suppress(OSError):  # it has become the path, or was never made
             temporary.unlink()
+
+
+def probe(folder: Path) -> None:
+    """Makes sure that the folder takes a file of some size; raises what `atomic_file` raises."""
+    path = folder / ".probe"
+    with atomic_file(path) as file:
+        file.write(bytes(PROBE_BYTES))
+    path.unlink(missing_ok=True)

@@ -4,6 +4,7 @@ from functools import cache
 from pathlib import Path
 
 from nas.data.corpora import Corpus
+from nas.data.depot import Depot
 from nas.data.evaluation import RUNG_BYTES, EvaluationSet, evaluation_set
 from nas.data.shards import TokenShard, open_shard
 from nas.data.tokenizer import Tokenizer, train_tokenizer
@@ -13,20 +14,22 @@ from nas.plan import TextFacts
 class Texts:
     """Everything under one cache folder, shared by all processes that search on this corpus.
 
+    With a depot, what is missing in the cache comes from there, or is made once and published for other machines.
+
     Errors: those of `train_tokenizer` and `open_shard`.
     """
 
-    def __init__(self, corpus: Corpus, folder: Path) -> None:
-        self.corpus, self.folder = corpus, folder
+    def __init__(self, corpus: Corpus, folder: Path, depot: Depot | None = None) -> None:
+        self.corpus, self.folder, self.depot = corpus, folder, depot
         self.tokenizer = cache(self._tokenizer)
         self.shard = cache(self._shard)
         self.facts = cache(self._facts)
 
     def _tokenizer(self, vocabulary: int) -> Tokenizer:
-        return train_tokenizer(self.corpus, vocabulary, self.folder)
+        return train_tokenizer(self.corpus, vocabulary, self.folder, self.depot)
 
     def _shard(self, split: str, vocabulary: int) -> TokenShard:
-        return open_shard(self.corpus, split, self.tokenizer(vocabulary), self.folder)
+        return open_shard(self.corpus, split, self.tokenizer(vocabulary), self.folder, self.depot)
 
     def bytes_per_token(self, vocabulary: int) -> float:
         """Mean length of a token of the training text."""

@@ -17,6 +17,7 @@ import numpy.typing as npt
 import tokenizers
 from tokenizers import decoders, models, pre_tokenizers, trainers
 
+from nas.data.depot import Depot, fetch_vouched, publish_vouched
 from nas.data.documents import Corpus, Document, check_text
 from nas.data.storage import atomic_file
 from nas.errors import CorpusError, SpecError
@@ -114,29 +115,38 @@ def load_tokenizer(folder: Path) -> Tokenizer:
     return tokenizer
 
 
-def train_tokenizer(corpus: Corpus, vocabulary: int, cache: Path | None = None) -> Tokenizer:
+def train_tokenizer(
+    corpus: Corpus, vocabulary: int, cache: Path | None = None, depot: Depot | None = None
+) -> Tokenizer:
     """A tokenizer of exactly ``vocabulary`` types: 256 means raw bytes, more are merges learnt from ``corpus.train``.
 
     Deterministic; kept under ``cache`` by the training text and the size, and trained again if that file is damaged.
+    With a cache and a depot, what the cache lacks is fetched from the depot, or published there once it is trained.
 
     Raises:
         SpecError: a vocabulary below 256 or above 65536.
         CorpusError: training text with fewer merges than asked for.
+
+    Other errors: those of `Depot`.
     """
     if not RAW_BYTES <= vocabulary <= LARGEST:
         raise SpecError("vocabulary", f"must be from {RAW_BYTES} (raw bytes) to {LARGEST}", vocabulary)
     if vocabulary == RAW_BYTES:
         return raw_bytes()
+    if cache is None:
+        return _checked(corpus, vocabulary)
     key = hashlib.sha256(f"{_ALGORITHM} {corpus.train_fingerprint} {vocabulary}".encode()).hexdigest()[:32]
-    path = cache / "tokenizers" / f"{key}.json" if cache is not None else None
-    kept = _read(path) if path is not None else None
-    if kept is not None and kept.vocabulary == vocabulary:
+    name = f"tokenizers/{key}.json"
+    kept = _kept(cache / name, vocabulary)
+    if kept is None and depot is not None and fetch_vouched(depot, name, cache / name):
+        kept = _kept(cache / name, vocabulary)
+    if kept is not None:
         return kept
-    tokenizer = _trained(corpus, vocabulary)
-    _check_round_trip(tokenizer, corpus)
-    if path is not None:
-        with atomic_file(path) as file:
-            file.write(tokenizer.definition.encode())
+    tokenizer = _checked(corpus, vocabulary)
+    with atomic_file(cache / name) as file:
+        file.write(tokenizer.definition.encode())
+    if depot is not None:
+        publish_vouched(depot, cache / name, name)
     return tokenizer
 
 
@@ -147,6 +157,18 @@ def raw_bytes() -> Tokenizer:
     library = _byte_level(models.BPE(vocab={SEPARATOR_TEXT: SEPARATOR} | vocabulary, merges=[]))
     library.add_special_tokens([SEPARATOR_TEXT])
     return Tokenizer(library.to_str())
+
+
+def _kept(path: Path, vocabulary: int) -> Tokenizer | None:
+    """The tokenizer in a file, if it is whole and has the right size."""
+    tokenizer = _read(path)
+    return tokenizer if tokenizer is not None and tokenizer.vocabulary == vocabulary else None
+
+
+def _checked(corpus: Corpus, vocabulary: int) -> Tokenizer:
+    tokenizer = _trained(corpus, vocabulary)
+    _check_round_trip(tokenizer, corpus)
+    return tokenizer
 
 
 def _trained(corpus: Corpus, vocabulary: int) -> Tokenizer:

@@ -7,12 +7,13 @@ import torch
 from safetensors.torch import load_file, save
 
 from nas.candidate import Candidate
+from nas.data.depot import Depot
 from nas.data.storage import atomic_file
 from nas.data.tokenizer import Tokenizer, load_tokenizer
 from nas.errors import NotFoundError
 from nas.train.model import Transformer
 
-WEIGHTS, CANDIDATE = "weights.safetensors", "candidate.json"
+WEIGHTS, CANDIDATE, TOKENIZER = "weights.safetensors", "candidate.json", "tokenizer.json"
 
 
 def save_artifact(folder: Path, model: Transformer, tokenizer: Tokenizer, candidate: Candidate) -> None:
@@ -23,6 +24,21 @@ def save_artifact(folder: Path, model: Transformer, tokenizer: Tokenizer, candid
         file.write(json.dumps(candidate.to_dict(), indent=2).encode())
     with atomic_file(folder / WEIGHTS) as file:
         file.write(save(tensors))
+
+
+FILES = (TOKENIZER, CANDIDATE, WEIGHTS)
+
+
+def publish_artifact(folder: Path, depot: Depot, name: str) -> None:
+    """Copies what `save_artifact` wrote to where other machines find it, the weights last."""
+    for file in FILES:
+        depot.publish(folder / file, f"{name}/{file}")
+
+
+def fetch_artifact(folder: Path, depot: Depot, name: str) -> None:
+    """The other way round; nothing where the depot has none."""
+    for file in FILES:
+        depot.fetch(f"{name}/{file}", folder / file)
 
 
 def load_artifact(folder: Path) -> tuple[Transformer, Tokenizer, Candidate]:

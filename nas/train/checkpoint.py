@@ -1,14 +1,46 @@
 """Checkpoints that are there whole or not at all, and hold no code."""
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from nas.data.depot import Depot
 from nas.data.storage import atomic_file
 from nas.errors import StorageError
 
 FORMAT = 1
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """Where a run's checkpoint is kept: a file here, and with a depot a copy that other machines go on from.
+
+    Attributes:
+        name: of the copy in the depot.
+    """
+
+    path: Path
+    depot: Depot | None = None
+    name: str = ""
+
+    def save(self, state: dict[str, Any]) -> None:
+        """See `save_checkpoint`."""
+        save_checkpoint(self.path, state)
+        if self.depot is not None:
+            self.depot.publish(self.path, self.name)
+
+    def load(self) -> dict[str, Any] | None:
+        """See `load_checkpoint`. The depot knows best: another machine may have got further."""
+        if self.depot is not None and not self.depot.fetch(self.name, self.path):
+            self.path.unlink(missing_ok=True)
+        return load_checkpoint(self.path)
+
+    def delete(self) -> None:
+        self.path.unlink(missing_ok=True)
+        if self.depot is not None:
+            self.depot.delete(self.name)
 
 
 def save_checkpoint(path: Path, state: dict[str, Any]) -> None:

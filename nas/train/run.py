@@ -18,9 +18,10 @@ from nas.curve import RUNGS
 from nas.data.batches import Batches
 from nas.data.texts import Texts
 from nas.errors import StorageError
+from nas.outcome import COMPLETED, DIVERGED, INTERRUPTED
 from nas.plan import Plan, rates
 from nas.train.artifact import save_artifact
-from nas.train.checkpoint import load_checkpoint, save_checkpoint
+from nas.train.checkpoint import Checkpoint
 from nas.train.evaluate import Score, autocast, score
 from nas.train.model import Transformer
 from nas.train.optimizer import Optimizers
@@ -38,7 +39,7 @@ class Request:
 
     Attributes:
         deadline_seconds: from the start of this attempt; the run is shortened when it would not end by then.
-        checkpoint: file to resume from and to write to; ``None`` for none.
+        checkpoint: to resume from and to write to; ``None`` for none.
         checkpoint_seconds: at most so far apart.
         artifact: folder for the trained model; ``None`` to keep nothing.
         score_test: also score the test split at the end.
@@ -49,7 +50,7 @@ class Request:
     seed: int
     device: str = "cpu"
     deadline_seconds: float | None = None
-    checkpoint: Path | None = None
+    checkpoint: Checkpoint | None = None
     checkpoint_seconds: float = 30.0
     artifact: Path | None = None
     score_test: bool = False
@@ -58,29 +59,35 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """The state of a run after a step. Losses in bits per byte; ``message`` is for people."""
+    """The state of a run after a step. Losses in bits per byte; ``message`` is for people.
+
+    ``first_step`` is the step that this attempt went on from. ``durable``: a checkpoint follows, so this is to be
+    recorded before the next item is asked for; what is behind a checkpoint is not reported again.
+    """
 
     step: int
     progress: float
     train_flops: int
     eval_flops: int
     seconds: float
+    first_step: int
     train_bpb: float | None = None
     val_bpb: float | None = None
     rung: float | None = None
+    durable: bool = False
     message: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Finish:
-    """How a run ended: ``completed`` or ``diverged`` (a loss that is not finite)."""
+    """How a run ended: ``completed``, ``diverged`` (a loss that is not finite) or ``interrupted`` (its checkpoint is
+    kept)."""
 
     kind: str
     step: int
     train_flops: int
     hardware_flops: int
     eval_flops: int
-    repeated_flops: int
     seconds: float
     time_bound: bool
     validation: Score | None = None
@@ -94,7 +101,6 @@ class _State:
     steps: int
     step: int = 0
     eval_flops: int = 0
-    repeated_flops: int = 0
     seconds: float = 0.0
     time_bound: bool = False
     loss_sum: float = 0.0
@@ -102,31 +108,42 @@ class _State:
     reached: list[float] = field(default_factory=list)
 
 
-def train(request: Request, texts: Texts, clock: Callable[[], float] = time.monotonic) -> Iterator[Report | Finish]:
-    """Trains; yields `Report`s and, as the last item, one `Finish`. Closing the iterator ends the run.
+def train(
+    request: Request,
+    texts: Texts,
+    clock: Callable[[], float] = time.monotonic,
+    halted: Callable[[], bool] = lambda: False,
+) -> Iterator[Report | Finish]:
+    """Trains; yields `Report`s and, as the last item, one `Finish`. Closing the iterator ends the run where it is;
+    ``halted``, asked before each step, ends it after a checkpoint.
 
     Raises `StorageError` (`DiskFullError`) when a checkpoint or the artifact cannot be written.
     """
     run = _Run(request, texts, clock)
     yield from run.messages()
-    kind = "completed"
+    kind = COMPLETED
     while run.state.step < run.state.steps:
+        if halted():
+            run.save()
+            kind = INTERRUPTED
+            break
         if not math.isfinite(run.step()):
-            kind = "diverged"
+            kind = DIVERGED
             break
         if run.due():
             report = run.report()
             if not math.isfinite(report.val_bpb or 0.0):
-                kind = "diverged"
+                kind = DIVERGED
                 break
             yield report  # before it is saved: a report that nobody got is made again
-            if report.rung is not None or run.save_is_due():
+            if report.durable:
                 run.save()
     finish = run.finish(kind)
     try:
         yield finish
     finally:
-        run.forget()
+        if kind != INTERRUPTED:
+            run.forget()
 
 
 class _Run:
@@ -225,7 +242,8 @@ class _Run:
         message = "; ".join(self.notes)
         self.notes.clear()
         val_bpb = validation.bpb if validation else None
-        return self._report(train_bpb=train_bpb, val_bpb=val_bpb, rung=rung, message=message)
+        durable = rung is not None or self.save_is_due()
+        return self._report(train_bpb=train_bpb, val_bpb=val_bpb, rung=rung, durable=durable, message=message)
 
     def _report(self, **own: Any) -> Report:
         state = self.state
@@ -235,6 +253,7 @@ class _Run:
             train_flops=state.step * self.plan.step_flops,
             eval_flops=state.eval_flops,
             seconds=self.seconds,
+            first_step=self.first_step,
             **own,
         )
 
@@ -276,12 +295,12 @@ class _Run:
     def finish(self, kind: str) -> Finish:
         state, request = self.state, self.request
         validation = test = None
-        if kind == "completed":
+        if kind == COMPLETED:
             validation = self._score("validation")
-            kind = kind if math.isfinite(validation.bpb) else "diverged"
-        if kind == "completed" and request.score_test:
+            kind = kind if math.isfinite(validation.bpb) else DIVERGED
+        if kind == COMPLETED and request.score_test:
             test = self._score("test")
-        if kind == "completed" and request.artifact is not None:
+        if kind == COMPLETED and request.artifact is not None:
             tokenizer = self.texts.tokenizer(self.candidate.architecture.vocabulary)
             save_artifact(request.artifact, self.model, tokenizer, self.candidate)
         train_flops = state.step * self.plan.step_flops
@@ -291,10 +310,9 @@ class _Run:
             train_flops=train_flops,
             hardware_flops=train_flops + state.step * self.plan.recompute_step_flops,
             eval_flops=state.eval_flops,
-            repeated_flops=state.repeated_flops,
             seconds=self.seconds,
             time_bound=state.time_bound,
-            validation=validation if kind == "completed" else None,
+            validation=validation if kind == COMPLETED else None,
             test=test,
         )
 
@@ -310,8 +328,7 @@ class _Run:
             return
         state = {name: getattr(self.state, name) for name in _State.__dataclass_fields__}
         state["seconds"] = self.seconds
-        save_checkpoint(
-            self.request.checkpoint,
+        self.request.checkpoint.save(
             {
                 "run": self._identity,
                 "threads": torch.get_num_threads(),
@@ -325,22 +342,22 @@ class _Run:
     def forget(self) -> None:
         """Removes the checkpoint of a run that has ended."""
         if self.request.checkpoint is not None:
-            self.request.checkpoint.unlink(missing_ok=True)
+            self.request.checkpoint.delete()
 
     def restore(self) -> None:
         """Goes on from the checkpoint, if there is a sound one of this very run."""
-        path = self.request.checkpoint
-        if path is None:
+        checkpoint = self.request.checkpoint
+        if checkpoint is None:
             return
         try:
-            saved = load_checkpoint(path)
+            saved = checkpoint.load()
         except StorageError as error:
             self.notes.append(f"starts again from the beginning: {error}")
             return
         if saved is None:
             return
         if saved["run"] != self._identity:
-            self.notes.append(f"{path.name} belongs to another run and is not used")
+            self.notes.append(f"{checkpoint.path.name} belongs to another run and is not used")
             return
         if self.device.type == "cpu" and saved["threads"] != torch.get_num_threads():
             self.notes.append(

@@ -3,44 +3,65 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 import torch
 
+from nas.data.depot import Depot
 from nas.data.texts import Texts
-from nas.outcome import DIVERGED, OUT_OF_MEMORY, STOPPED
+from nas.outcome import DIVERGED, OUT_OF_MEMORY, STOPPED, ended
 from nas.ports import Assignment, Outcome
 from nas.records import CurvePoint, Verdict
+from nas.train.artifact import publish_artifact
+from nas.train.checkpoint import Checkpoint
 from nas.train.run import Finish, Report, Request, train
 
 
 @dataclass(frozen=True)
 class Workshop:
-    """Where assignments are carried out: the corpus, the folder for checkpoints and artifacts, the device, and the
-    CPU threads of one run among others and of a run alone on the machine (0: as they are)."""
+    """Where assignments are carried out: the corpus, the folder for checkpoints and artifacts, the device, the
+    CPU threads of one run among others and of a run alone on the machine (0: as they are), and the depot that gets
+    a copy of what is kept, where machines share one."""
 
     texts: Texts
     artifacts: Path
     device: str = "cpu"
     threads: int = 0
     all_threads: int = 0
+    depot: Depot | None = None
 
     def folder(self, assignment: Assignment) -> Path:
-        return self.artifacts / assignment.search_id / str(assignment.number)
+        return self.artifacts / name_of(assignment)
+
+    def checkpoint(self, assignment: Assignment) -> Checkpoint:
+        name = "checkpoint.pt"
+        return Checkpoint(self.folder(assignment) / name, self.depot, f"{name_of(assignment)}/{name}")
+
+
+def name_of(assignment: Assignment) -> str:
+    """Of a candidate's folder, among artifacts and in a depot."""
+    return f"{assignment.search_id}/{assignment.number}"
+
+
+class Reporter(Protocol):
+    """Takes a curve point and gives the verdict on it; with ``durable``, not before the point is recorded."""
+
+    def __call__(self, point: CurvePoint, *, durable: bool) -> Verdict: ...
 
 
 def carry_out(
     assignment: Assignment,
     workshop: Workshop,
-    report: Callable[[CurvePoint], Verdict],
+    report: Reporter,
     note: Callable[[str], None] = lambda message: None,
+    halted: Callable[[], bool] = lambda: False,
 ) -> Outcome:
-    """Runs an assignment to its end or until a verdict stops it.
+    """Runs an assignment to its end, until a verdict stops it, or until it is ``halted``, which keeps a checkpoint.
 
     ``report`` is called after each curve point, ``note`` with messages for people. Out of memory is an outcome,
     not an error.
     """
-    folder = workshop.folder(assignment)
-    checkpoint = folder / "checkpoint.pt"
+    folder, checkpoint = workshop.folder(assignment), workshop.checkpoint(assignment)
     threads = workshop.all_threads if assignment.final else workshop.threads
     if threads:
         torch.set_num_threads(threads)
@@ -54,24 +75,26 @@ def carry_out(
         artifact=folder,
         score_test=assignment.final,
     )
-    last: Report | None = None
+    last: CurvePoint | None = None
     try:
-        for event in train(request, workshop.texts):
+        for event in train(request, workshop.texts, halted=halted):
             if isinstance(event, Finish):
+                if event.validation is not None and workshop.depot is not None:
+                    publish_artifact(folder, workshop.depot, name_of(assignment))
                 return _finished(assignment, event)
-            last = event
             if event.message:
                 note(event.message)
             if event.train_bpb is None and event.val_bpb is None:
                 continue
-            if report(_point(assignment, event)) is Verdict.STOP:
-                checkpoint.unlink(missing_ok=True)
-                return _ended(assignment, STOPPED, event)
+            last = _point(assignment, event)
+            if report(last, durable=event.durable) is Verdict.STOP:
+                checkpoint.delete()
+                return ended(assignment, STOPPED, last)
     except (MemoryError, RuntimeError) as error:
         if not _is_out_of_memory(error):
             raise
-        checkpoint.unlink(missing_ok=True)
-        return _ended(assignment, OUT_OF_MEMORY, last, (str(error).splitlines() or ["out of memory"])[0])
+        checkpoint.delete()
+        return ended(assignment, OUT_OF_MEMORY, last, (str(error).splitlines() or ["out of memory"])[0])
     raise AssertionError("a run ends with a Finish")
 
 
@@ -92,6 +115,8 @@ def _point(assignment: Assignment, report: Report) -> CurvePoint:
         train_bpb=report.train_bpb,
         val_bpb=report.val_bpb,
         rung=report.rung,
+        eval_flops=report.eval_flops,
+        first_step=report.first_step,
     )
 
 
@@ -103,28 +128,12 @@ def _finished(assignment: Assignment, finish: Finish) -> Outcome:
         train_flops=finish.train_flops,
         hardware_flops=finish.hardware_flops,
         eval_flops=finish.eval_flops,
-        repeated_flops=finish.repeated_flops,
         seconds=finish.seconds,
         val_bpb=finish.validation.bpb if finish.validation else None,
         val_error=finish.validation.error if finish.validation else None,
         test_bpb=finish.test.bpb if finish.test else None,
         test_error=finish.test.error if finish.test else None,
-        artifact=f"{assignment.search_id}/{assignment.number}" if finish.validation else "",
+        artifact=name_of(assignment) if finish.validation else "",
         time_bound=finish.time_bound,
         detail="the loss is not finite" if finish.kind == DIVERGED else "",
-    )
-
-
-def _ended(assignment: Assignment, kind: str, last: Report | None, detail: str = "") -> Outcome:
-    spent = last.train_flops if last else 0
-    steps = last.step if last else 0
-    return Outcome(
-        number=assignment.number,
-        attempt=assignment.attempt,
-        kind=kind,
-        train_flops=spent,
-        hardware_flops=spent + steps * assignment.plan.recompute_step_flops,
-        eval_flops=last.eval_flops if last else 0,
-        seconds=last.seconds if last else 0.0,
-        detail=detail,
     )

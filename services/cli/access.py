@@ -2,10 +2,11 @@
 
 import difflib
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-from nas.errors import NotFoundError, SpecError, StateError
+from nas.errors import NotFoundError, SpecError, StateError, StorageError
 from nas.ports import Store
 from nas.records import CandidateRecord, SearchRecord
 from services.home import Home, home
@@ -16,12 +17,15 @@ if TYPE_CHECKING:
 
 @contextmanager
 def opened() -> Iterator[tuple[Home, Store]]:
-    """The home and its store, closed afterwards."""
+    """The home and its store, closed afterwards. Searches whose drivers died are put into order first."""
     from nas.adapters.sql.store import open_store
+    from services.worker.lease import sweep
 
     where = home()
     store = open_store(where.database)
     try:
+        with suppress(StorageError):  # reading is possible where writing is not
+            sweep(store)
         yield where, store
     finally:
         store.close()
@@ -76,6 +80,16 @@ def find_trained(store: Store, text: str) -> tuple[SearchRecord, CandidateRecord
             f"`nas front {search.id}` shows the best of them"
         )
     return search, record
+
+
+def trained_folder(home: Home, record: CandidateRecord) -> Path:
+    """The folder with a candidate's weights, brought here first where another machine has trained it."""
+    from nas.train.artifact import fetch_artifact
+
+    folder, depot = home.artifacts / record.artifact, home.depot
+    if depot is not None and not folder.is_dir():
+        fetch_artifact(folder, depot, record.artifact)
+    return folder
 
 
 def look(store: Store, text: str) -> "SearchView":

@@ -8,7 +8,7 @@ from collections.abc import Callable
 import typer
 
 from nas.errors import NasError
-from services.cli import models, runs, searches
+from services.cli import control, health, models, runs, searches
 
 app = typer.Typer(
     name="nas",
@@ -24,6 +24,13 @@ COMMANDS: tuple[Callable[..., None], ...] = (
     runs.run,
     runs.fit,
     runs.resume,
+    control.pause,
+    control.stop,
+    control.cancel,
+    control.enqueue,
+    control.watch,
+    control.wait,
+    control.logs,
     searches.ls,
     searches.status,
     searches.candidates,
@@ -35,6 +42,7 @@ COMMANDS: tuple[Callable[..., None], ...] = (
     searches.report,
     runs.spaces,
     runs.validate,
+    health.doctor,
 )
 for command in COMMANDS:
     app.command()(command)

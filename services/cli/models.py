@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from services.cli.access import find_trained, opened
+from services.cli.access import find_trained, opened, trained_folder
 from services.cli.output import say
 
 CandidateId = Annotated[str, typer.Argument(metavar="ID/N", help="A candidate; ID alone means the search's result.")]
@@ -27,7 +27,7 @@ def generate(
 
     with opened() as (home, store):
         _, record = find_trained(store, candidate)
-    model, tokenizer, _ = load_artifact(home.artifacts / record.artifact)
+    model, tokenizer, _ = load_artifact(trained_folder(home, record))
     print(sample(model, tokenizer, prompt, tokens=tokens, temperature=temperature, seed=seed))
 
 
@@ -48,7 +48,7 @@ def export(
 
     with opened() as (home, store):
         search, record = find_trained(store, candidate)
-    model, tokenizer, _ = load_artifact(home.artifacts / record.artifact)
+    model, tokenizer, _ = load_artifact(trained_folder(home, record))
     card = model_card(
         record,
         search_name=search.name,

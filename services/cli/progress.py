@@ -3,24 +3,23 @@
 import sys
 import time
 from collections import Counter
-from collections.abc import Sequence
 from types import TracebackType
 from typing import Any, Self
 
 from nas.ports import Store
-from nas.records import CandidateRecord, CandidateState, EventRecord
+from nas.records import CandidateRecord, CandidateState
 from nas.units import format_flops
 
 REFRESH_SECONDS = 1.0
-ENDINGS = ("completed", "paused", "failed")
+ENDINGS = ("completed", "paused", "failed", "cancelled")
 """Events of the search itself that the command says in its own words."""
 
 
 class Progress:
-    """A context; `watch` is called with the events that are new, if any, now and then."""
+    """A context; `look` is called now and then. Events from ``after`` on are new."""
 
-    def __init__(self, store: Store, search_id: str) -> None:
-        self._store, self._id = store, search_id
+    def __init__(self, store: Store, search_id: str, after: int = 0) -> None:
+        self._store, self._id, self._seen = store, search_id, after
         self._started, self._last = time.monotonic(), -REFRESH_SECONDS
         self._summary = "begins"
         self._live: Any = None
@@ -41,8 +40,10 @@ class Progress:
         if self._live is not None:
             self._live.stop()
 
-    def watch(self, events: Sequence[EventRecord]) -> None:
-        for event in events:
+    def look(self) -> None:
+        """Shows what is new."""
+        for event in self._store.events(self._id, after=self._seen):
+            self._seen = event.sequence
             if event.number is not None or event.kind not in ENDINGS:
                 self._print(f"{self._clock()}  {event.message}")
         if self._live is not None and time.monotonic() - self._last >= REFRESH_SECONDS:

@@ -5,13 +5,15 @@ import sys
 import time as clock
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from nas.document import read_file
-from nas.errors import CancelledError, CorpusError, InfeasibleError, NotFoundError, SpecError, StateError
+from nas.errors import CancelledError, CorpusError, InfeasibleError, LeaseError, NotFoundError, SpecError, StateError
 from nas.records import SearchState
 from services.cli.access import find_search, opened
 from services.cli.output import Format, Output, emit_json, emit_lines, say, tell
@@ -21,30 +23,47 @@ if TYPE_CHECKING:
     from nas.forecast import Forecast
     from nas.plan import Allowance
     from nas.ports import Store
-    from nas.records import SearchRecord
+    from nas.spec import SearchSpec
     from services.ground import Ground
     from services.home import Home
 
+PAUSED_EXIT = 130
+
+
+class Engine(StrEnum):
+    RAY = "ray"
+    INLINE = "inline"
+
+
+EngineName = Annotated[Engine, typer.Option("--engine", help="ray, or inline: in this process, one at a time.")]
 SpecFile = Annotated[Path, typer.Argument(metavar="SPEC", help="A search in YAML.")]
 Yes = Annotated[bool, typer.Option("-y", "--yes", help="Agree to what would otherwise be asked.")]
+RayAddress = Annotated[str, typer.Option("--ray", metavar="ADDRESS", help="A Ray cluster; a local Ray without.")]
 Corpus = Annotated[str, typer.Option(help="A corpus by name, or a glob of text files.")]
 SpaceName = Annotated[str, typer.Option("--space", help="A space by name or path.")]
 
 
-def run(spec: SpecFile, yes: Yes = False, output: Output = Format.TABLE) -> None:
+def run(
+    spec: SpecFile,
+    yes: Yes = False,
+    engine: EngineName = Engine.RAY,
+    ray: RayAddress = "",
+    output: Output = Format.TABLE,
+) -> None:
     """Search under a budget, then make the final run.
+
+    Interrupted once, it pauses: what is in training saves a checkpoint. `nas resume` goes on.
 
     Example: nas run search.yaml
     """
     from nas.spec import load_spec
     from services.foreground import begin
 
-    read = load_spec(spec)
+    read = _for_engine(load_spec(spec), engine)
     with opened() as (home, store):
         with _begins(), _located(spec):
             record, ground = begin(home, store, read, spec.absolute().parent, tell, lambda found: _agree(found, yes))
-        with home.claim(record.id):
-            _drive(home, store, record, ground, output)
+        _drive(home, store, record.id, ground, engine, ray, output)
 
 
 def fit(
@@ -54,6 +73,8 @@ def fit(
     parallel: Annotated[int, typer.Option(min=0, help="Candidates at a time; 0: as fits the machine.")] = 0,
     seed: Annotated[int, typer.Option(min=0, help="Of the whole search.")] = 0,
     yes: Yes = False,
+    engine: EngineName = Engine.RAY,
+    ray: RayAddress = "",
     output: Output = Format.TABLE,
 ) -> None:
     """Find the best model for texts in a given time; no spec needed.
@@ -68,14 +89,15 @@ def fit(
     corpus = texts[0] if len(texts) == 1 else {"train": texts}
     with opened() as (home, store):
         with _begins():
-            spec = quick_spec(corpus, seconds, space, parallel, seed, home, tell)
+            spec = _for_engine(quick_spec(corpus, seconds, space, parallel, seed, home, tell), engine)
             record, ground = begin(home, store, spec, Path.cwd(), tell, lambda found: _agree(found, yes))
-        with home.claim(record.id):
-            _drive(home, store, record, ground, output)
+        _drive(home, store, record.id, ground, engine, ray, output)
 
 
 def resume(
     search: Annotated[str, typer.Argument(metavar="ID", help="A search that was interrupted.")],
+    engine: EngineName = Engine.RAY,
+    ray: RayAddress = "",
     output: Output = Format.TABLE,
 ) -> None:
     """Go on with a search that was interrupted.
@@ -85,17 +107,21 @@ def resume(
     Example: nas resume austen
     """
     from nas.spec import parse_spec
+    from services.worker.driver import OVER
+    from services.worker.lease import driving
 
     with opened() as (home, store):
-        name = find_search(store, search).id
-        with home.claim(name):
-            record = store.search(name)
-            if record.state in (SearchState.COMPLETED, SearchState.CANCELLED):
-                raise StateError(f"search {record.id} is {record.state}; there is nothing to resume")
-            from services.ground import survey_again
+        record = find_search(store, search)
+        if record.state in OVER:
+            raise StateError(f"search {record.id} is {record.state}; there is nothing to resume")
+        if (lease := driving(store, record.id)) is not None:
+            raise LeaseError(
+                f"search {record.id} is driven by {lease.holder}; follow it with `nas watch`, or `nas pause` it first"
+            )
+        from services.ground import survey_again
 
-            ground = survey_again(parse_spec(record.spec), record.setting, home, tell)
-            _drive(home, store, record, ground, output)
+        ground = survey_again(parse_spec(record.spec), record.setting, home, tell)
+        _drive(home, store, record.id, ground, engine, ray, output)
 
 
 @contextmanager
@@ -121,24 +147,48 @@ def _located(spec: Path) -> Iterator[None]:
         raise type(error)(f"{spec}:{read_file(spec).line(field)}: {topic}{error}") from error
 
 
-def _drive(home: "Home", store: "Store", record: "SearchRecord", ground: "Ground", output: Format) -> None:
-    """Runs a search that is claimed, and prints how it ended."""
-    from services.foreground import Foreground
+def _for_engine(spec: "SearchSpec", engine: Engine) -> "SearchSpec":
+    """In this process there is room for one candidate at a time."""
+    return replace(spec, method=replace(spec.method, parallel=1)) if engine is Engine.INLINE else spec
 
-    tell("search", record.id)
+
+def _drive(
+    home: "Home", store: "Store", search_id: str, ground: "Ground", engine: Engine, ray: str, output: Format
+) -> None:
+    """Drives a search and prints how it ended."""
+    from services.foreground import drive_inline, drive_on_ray
+
+    tell("search", search_id)
+    seen = max((event.sequence for event in store.events(search_id)), default=0)
     try:
-        with Progress(store, record.id) as progress:
-            done = Foreground(home, store, record, ground, progress.watch).run()
+        with Progress(store, search_id, after=seen) as progress:
+            if engine is Engine.INLINE:
+                drive_inline(home, store, search_id, ground, progress.look, say)
+            else:
+                cpus = ground.threads * ground.spec.method.parallel
+                drive_on_ray(home, store, search_id, ray or None, cpus, progress.look, say)
     except (Exception, KeyboardInterrupt) as error:
-        happened = "interrupted" if isinstance(error, KeyboardInterrupt) else "failed"
-        say(f"{happened}; what was done is kept. Go on with: nas resume {record.id}")
+        if not isinstance(error, LeaseError):
+            happened = "interrupted" if isinstance(error, KeyboardInterrupt) else "failed"
+            say(f"{happened}; what was done is kept. Go on with: nas resume {search_id}")
         raise
+    conclude(store, search_id, output)
+
+
+def conclude(store: "Store", search_id: str, output: Format) -> None:
+    """Prints how a search ended; the exit code says it too."""
+    done = store.search(search_id)
     if output is Format.JSON:
         emit_json({"id": done.id, "state": str(done.state), "result": done.result})
     elif output is Format.ID:
         print(done.id)
-    else:
+    elif done.result is not None:
         _print_front(store, done.id)
+    if done.state is SearchState.PAUSED:
+        say(f"paused ({done.reason}); what was done is kept. Go on with: nas resume {done.id}")
+        raise typer.Exit(PAUSED_EXIT)
+    if done.state is SearchState.CANCELLED:
+        raise CancelledError(f"search {done.id} was cancelled")
     if done.result is None:
         raise InfeasibleError(done.reason)
     (print if output is Format.TABLE else say)(done.result["sentence"])

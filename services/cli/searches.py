@@ -9,7 +9,6 @@ import typer
 from nas.records import SearchRecord, SearchState, to_dict
 from services.cli.access import look, opened
 from services.cli.output import Format, Output, emit_json, emit_lines, say
-from services.home import Home
 
 SearchId = Annotated[str, typer.Argument(metavar="ID", help="A search: its id, a beginning of it, or its name.")]
 
@@ -21,7 +20,7 @@ def ls(output: Output = Format.TABLE) -> None:
     """
     from nas.units import format_seconds
 
-    with opened() as (home, store):
+    with opened() as (_, store):
         searches = store.searches()
     if output is Format.JSON:
         emit_json({"searches": [_summary(own) for own in searches]})
@@ -36,15 +35,13 @@ def ls(output: Output = Format.TABLE) -> None:
             elapsed = format_seconds(float(own.setting.get("elapsed", 0.0)))
             print(f"{own.id:<{wide}}  {own.state:<9}  {elapsed:<12}  {_loss(own)}".rstrip())
         for own in searches:
-            if own.state is SearchState.RUNNING:
-                _say_when_left(home, own)
+            _say_when_left(own)
 
 
-def _say_when_left(home: Home, search: SearchRecord) -> None:
-    """A search that no process is at work on (it was interrupted, failed or killed) can go on."""
-    over = search.state in (SearchState.COMPLETED, SearchState.CANCELLED)
-    if not over and not home.is_claimed(search.id):
-        say(f"no process is at work on {search.id}; go on with: nas resume {search.id}")
+def _say_when_left(search: SearchRecord) -> None:
+    """A search that no process is at work on (it was interrupted or killed) can go on."""
+    if search.state is SearchState.PAUSED:
+        say(f"{search.id} is paused ({search.reason}); go on with: nas resume {search.id}")
 
 
 def _loss(search: SearchRecord) -> str:
@@ -68,7 +65,7 @@ def status(search: SearchId, output: Output = Format.TABLE) -> None:
     from dashboards.labels import headline
     from nas.units import format_flops, format_seconds
 
-    with opened() as (home, store):
+    with opened() as (_, store):
         seen = look(store, search)
     if output is Format.JSON:
         counts = {str(state): count for state, count in seen.by_state.items()}
@@ -87,7 +84,7 @@ def status(search: SearchId, output: Output = Format.TABLE) -> None:
             f"{name:<11}{format_flops(balance.spent)} of {format_flops(balance.granted)} spent, "
             f"{format_seconds(balance.seconds)} of worker time"
         )
-    _say_when_left(home, seen.search)
+    _say_when_left(seen.search)
 
 
 def candidates(search: SearchId, output: Output = Format.TABLE) -> None:

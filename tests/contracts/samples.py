@@ -11,6 +11,7 @@ from nas.records import (
     DecisionRecord,
     LedgerRecord,
     Origin,
+    RequestKind,
     SearchRecord,
     SearchState,
     Verdict,
@@ -39,18 +40,22 @@ FULL_CANDIDATE = CandidateRecord(
     repeated_flops=HUGE + 4, seconds=12.75, time_bound=True, artifact="s/0", started_at=4.5, finished_at=5.5,
 )  # fmt: skip
 ATTEMPT = AttemptRecord("s", 0, 1, 1.0, "host:1")
-FULL_ATTEMPT = AttemptRecord("s", 0, 1, 6.5, "höst:2", 7.5, "lost", "s/0/step-100")
+FULL_ATTEMPT = AttemptRecord("s", 0, 1, 6.5, "höst:2", 7.5, "lost", "s/0/step-100", 100, 250)
 POINT = CurvePoint("s", 0, 1, 100, 0.125, 5, 1.5)
-FULL_POINT = CurvePoint("s", 0, 1, 100, 0.125, HUGE, 1.5, 2.5, 2.25, 0.125, True)
+FULL_POINT = CurvePoint("s", 0, 1, 100, 0.125, HUGE, 1.5, 2.5, 2.25, 0.125, True, HUGE + 1, 64)
 DECISION = DecisionRecord("s", 0, 0.25, Verdict.AUDIT, "worse than 3 peers", DOCUMENT, 9.5)
 LEDGER = LedgerRecord("s", 1, "reserve", "search", 0, HUGE, 60.5, "before dispatch", 1.5)
+
+NOTHING: list[list[Any]] = [[]] * 9  # the contents of a store that knows nothing of a search
 
 
 def contents(store: "Store", search_id: str = "s") -> list[Any]:
     """Everything a store holds of a search."""
     found = [record for record in store.searches() if record.id == search_id]
-    views = (store.candidates, store.attempts, store.points, store.decisions, store.ledger, store.events)
-    return [found, *(view(search_id) for view in views)]
+    views = (
+        store.candidates, store.attempts, store.points, store.decisions, store.ledger, store.events, store.requests
+    )  # fmt: skip
+    return [found, *(view(search_id) for view in views), [lease for lease in [store.lease(search_id)] if lease]]
 
 
 def fill(store: "Store") -> None:
@@ -62,6 +67,8 @@ def fill(store: "Store") -> None:
     store.add_decision(DECISION)
     store.add_ledger([LEDGER])
     store.add_event("s", "started", "search started", at=1.0)
+    store.add_request("s", RequestKind.PAUSE, {}, at=1.0)
+    store.take_lease("s", "host:1", 60)
 
 
 def write_a_search(store: "Store", search_id: str, candidates: int = 5) -> None:

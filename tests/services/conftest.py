@@ -28,7 +28,7 @@ class Finished:
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Finished:
     place = make_place(tmp_path_factory.mktemp("finished"), size=9_000)
     place.write_spec(total="  total: {compute: 8GFLOP}", candidate="  candidate: {compute: 300MFLOP}")
-    done = place.run("run", "tiny.yaml", "-o", "json")
+    done = place.finish("run", "tiny.yaml", "-o", "json")
     assert done.code == 0, done.err
     return Finished(place, done, done.json["id"])
 

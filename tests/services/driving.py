@@ -104,6 +104,12 @@ class Place:
             **{**streams, **options},
         )
 
+    def finish(self, *arguments: object) -> Done:
+        """A command in a process of its own, to its end."""
+        with ending(self.start(*arguments)) as process:
+            out, err = process.communicate(timeout=280)
+            return Done(process.returncode, out, err)
+
     def environment(self, more: Mapping[str, str]) -> dict[str, str]:
         return {"NAS_HOME": str(self.home), "OMP_NUM_THREADS": "1", "COLUMNS": "120"} | dict(more)
 
@@ -139,12 +145,12 @@ def interrupt(process: "subprocess.Popen[str]") -> None:
 
 
 def group(leader: int) -> list[str]:
-    """Processes of a group that are still alive, as their command lines."""
+    """Processes of a session that are still alive, as their command lines."""
     alive = []
     for entry in Path("/proc").iterdir():
         if entry.name.isdigit():
             with contextlib.suppress(OSError):
-                state, _, found = (entry / "stat").read_text().rpartition(")")[2].split()[:3]
+                state, _, _, found = (entry / "stat").read_text().rpartition(")")[2].split()[:4]
                 if int(found) == leader and state != "Z":
                     alive.append((entry / "cmdline").read_text().replace("\0", " "))
     return alive
@@ -160,7 +166,7 @@ def gone(leader: int, seconds: float = 60) -> list[str]:
 
 @contextlib.contextmanager
 def ending(process: "subprocess.Popen[str]") -> Iterator["subprocess.Popen[str]"]:
-    """Nothing of the group survives the block."""
+    """Nothing of the group survives the block; what it has started in others ends by itself."""
     try:
         with process:
             yield process

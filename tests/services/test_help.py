@@ -15,8 +15,9 @@ NAMES = [command.__name__ for command in COMMANDS]
 
 def test_the_commands() -> None:
     assert set(NAMES) == {
-        *("run", "fit", "resume", "ls", "status", "candidates", "front"),
-        *("train", "plan", "generate", "export", "report", "spaces", "validate"),
+        *("run", "fit", "resume", "pause", "stop", "cancel", "enqueue", "watch", "wait", "logs"),
+        *("ls", "status", "candidates", "front"),
+        *("train", "plan", "generate", "export", "report", "spaces", "validate", "doctor"),
     }
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from nas.adapters.sql.store import open_store
-from nas.errors import CancelledError, CorpusError, SpecError, StateError, StorageError
+from nas.errors import CancelledError, CorpusError, SpecError
 from nas.forecast import Forecast
 from nas.records import CandidateState, Origin
 from nas.spec import load_spec, parse_spec
@@ -16,9 +16,10 @@ from services.cli.output import Format, emit_json
 from services.cli.progress import summary
 from services.cli.runs import _agree
 from services.device import cores, precision_for, resolve_device, threads_for
-from services.foreground import begin, best_of
+from services.foreground import begin
 from services.ground import survey_again
 from services.home import Home, home
+from services.worker.driver import best_of
 from tests.contracts.samples import CANDIDATE, POINT, SEARCH
 from tests.services.driving import Place
 
@@ -75,27 +76,6 @@ def test_a_home_is_named_by_the_environment(monkeypatch: pytest.MonkeyPatch, tmp
     assert home().database == "postgresql://host/nas"
     monkeypatch.delenv("NAS_HOME")
     assert home().root.is_absolute()
-
-
-def test_a_search_has_one_driver(tmp_path: Path) -> None:
-    where = Home(tmp_path, "")
-    assert not where.is_claimed("s")
-    with where.claim("s"):
-        assert where.is_claimed("s")
-        said = r"^search s runs in another process; interrupt that one first$"
-        with pytest.raises(StateError, match=said), where.claim("s"):
-            pass
-        with where.claim("t"):
-            pass
-    assert not where.is_claimed("s")
-    with where.claim("s"):
-        pass
-
-
-def test_a_claim_needs_a_folder(tmp_path: Path) -> None:
-    (tmp_path / "artifacts").write_text("")
-    with pytest.raises(StorageError, match="must be writable"), Home(tmp_path, "").claim("s"):
-        pass
 
 
 def test_progress_in_a_line() -> None:
@@ -215,7 +195,7 @@ def test_a_search_that_trains_nothing_has_failed(place: Place) -> None:
     lines = place.write_spec(total="  total: {compute: 3GFLOP, candidates: 2}").read_text()
     lines = lines.replace("    batch_tokens: [64, 128]", "    batch_tokens: [64, 128]\n    embedding_rate: [1e30]")
     (place.folder / "tiny.yaml").write_text(lines)
-    done = place.run("run", "tiny.yaml", "-o", "json")
+    done = place.run("run", "tiny.yaml", "--engine", "inline", "-o", "json")
     assert done.code == 3, done.err
     assert (done.json["state"], done.json["result"]) == ("failed", None)
     said = "no candidate was trained to the end (2 diverged): allow a larger budget, or a space of smaller candidates"

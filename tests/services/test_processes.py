@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from nas.adapters.sql.store import open_store
-from nas.records import SearchRecord
+from nas.records import CandidateRecord, SearchRecord
 from tests.services.conftest import Finished
 from tests.services.driving import COMMAND, Place, ending, gone, group, interrupt, said_until
 from tests.services.terminal import COLUMNS, Terminal, screen
@@ -31,9 +31,17 @@ def search_of(place: Place) -> SearchRecord:
     return search
 
 
+def candidates_of(place: Place) -> list[CandidateRecord]:
+    store = open_store(f"sqlite:///{place.home / 'nas.db'}")
+    (search,) = store.searches()
+    found = store.candidates(search.id)
+    store.close()
+    return found
+
+
 def assert_completes(place: Place, search: str) -> None:
-    """Resumed in this process, the search ends as one that was never interrupted would: each candidate once."""
-    done = place.run("resume", search)
+    """Resumed without Ray, the search ends as one that was never interrupted would: each candidate once."""
+    done = place.run("resume", search, "--engine", "inline")
     assert done.code == 0, done.err
     (found,) = place.run("ls", "-o", "json").json["searches"]
     assert (found["id"], found["state"], found["reason"]) == (search, "completed", "")
@@ -54,15 +62,21 @@ def test_ctrl_c_on_a_terminal(place: Place) -> None:
         assert place.run("status", search.id).err == "", "a process is at work on it"
         refused = place.run("resume", search.id)
         assert refused.code == 1
-        assert refused.err == f"nas: search {search.id} runs in another process; interrupt that one first\n"
+        said = rf"nas: search {search.id} is driven by process \d+ of .*; follow it with `nas watch`, or .*\n"
+        assert re.fullmatch(said, refused.err)
         terminal.type("\x03")
         assert terminal.end() == 130
         assert gone(terminal.process.pid) == []
 
     assert re.search(r"\d:\d\d  (begins|.*\d [GM]?FLOP spent)", terminal.output), "the live line"
     lines = [line for line in terminal.screen() if line]
-    assert lines[-1] == f"interrupted; what was done is kept. Go on with: nas resume {search.id}"
-    known = (r"(corpus|tokenizers|device|space|dial|largest|epochs|budget|search) +\S.*", r" +\d:\d\d  \S.*", r"\^C")
+    assert lines[-1] == f"paused (interrupted); what was done is kept. Go on with: nas resume {search.id}"
+    known = (
+        r"(corpus|tokenizers|device|space|dial|largest|epochs|budget|search) +\S.*",
+        r" +\d:\d\d  \S.*",
+        r"\^C",
+        "pausing: .*",
+    )
     garbled = [line for line in lines[:-1] if not re.fullmatch("|".join(known), line)]
     assert garbled == []
     assert not any("spent" in line for line in lines), "the live line is gone when all is over"
@@ -71,7 +85,7 @@ def test_ctrl_c_on_a_terminal(place: Place) -> None:
     assert (paused.state, paused.reason) == ("paused", "interrupted")
     said = place.run("status", search.id)
     assert said.out.startswith(f"{search.id}: paused (interrupted)\n")
-    assert said.err == f"no process is at work on {search.id}; go on with: nas resume {search.id}\n"
+    assert said.err == f"{search.id} is paused (interrupted); go on with: nas resume {search.id}\n"
     assert_completes(place, search.id)
 
 
@@ -87,8 +101,13 @@ def test_a_killed_search_goes_on(place: Place) -> None:
         process.wait(60)
     killed = search_of(place)
     assert killed.state == "running"
-    listed = place.run("ls")
-    assert listed.err == f"no process is at work on {killed.id}; go on with: nas resume {killed.id}\n"
+    assert gone(process.pid) == [], "what it has started ends with it"
+    assert re.search(
+        rf"^{killed.id} is paused \(its driver died .*; go on with: nas resume {killed.id}$", place.run("ls").err
+    )
+    paused = search_of(place)
+    assert paused.state == "paused"
+    assert all(own.state != "training" for own in candidates_of(place))
     assert_completes(place, killed.id)
     completed = search_of(place)
     assert completed.started_at == killed.started_at
@@ -107,7 +126,7 @@ def test_ctrl_c_ends_the_workers_too(place: Place) -> None:
         assert gone(process.pid) == []
     search = search_of(place)
     assert (out, search.state) == ("", "paused")
-    assert err.splitlines()[-1] == f"interrupted; what was done is kept. Go on with: nas resume {search.id}"
+    assert err.splitlines()[-1] == f"paused (interrupted); what was done is kept. Go on with: nas resume {search.id}"
     assert "Traceback" not in err
     assert_completes(place, search.id)
 
@@ -145,17 +164,16 @@ def test_a_full_disk(place: Place) -> None:
                     pass
         else:
             resource.prlimit(process.pid, resource.RLIMIT_FSIZE, (4096, 4096))
-        out, err = process.communicate(timeout=60)
-        search = search_of(place)
-        assert (process.returncode, out) == (1, "")
-        *_, hint, complaint = err.splitlines()
-        assert hint == f"failed; what was done is kept. Go on with: nas resume {search.id}"
-        assert complaint.startswith(f"nas: database sqlite:///{place.home}/nas.db: the disk ")
-        assert "full" in complaint
-        assert "Traceback" not in err
+        (*_, said) = said_until(process, "waiting: ")
+        assert "full" in said and f"{place.home}" in said
         if mounted:
             filler.unlink()
-        assert_completes(place, search.id)
+        else:
+            resource.prlimit(process.pid, resource.RLIMIT_FSIZE, (-1, -1))
+        out, err = process.communicate(timeout=120)
+        assert process.returncode == 0, err
+        assert "goes on after " in err and "Traceback" not in err
+        assert "The best affordable model" in out
 
 
 @pytest.mark.parametrize("arguments", [("candidates",), ("candidates", "-o", "json"), ("status", "-o", "id")])

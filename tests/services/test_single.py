@@ -139,7 +139,8 @@ def test_validate(place: Place) -> None:
 def test_fit_ends_in_time(place: Place) -> None:
     began = time.monotonic()
     texts = sorted(str(path.relative_to(place.folder)) for path in (place.folder / "texts").iterdir())
-    done = place.run("fit", *texts, "--time", "20s", "--space", "space.yaml", "--parallel", 1, "--yes", "-o", "json")
+    options = ("--time", "20s", "--space", "space.yaml", "--yes", "--engine", "inline", "-o", "json")
+    done = place.run("fit", *texts, *options)
     took = time.monotonic() - began
     assert done.code == 0, done.err
     result = done.json["result"]

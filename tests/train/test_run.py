@@ -23,6 +23,7 @@ from nas.data.texts import Texts
 from nas.plan import Allowance, Plan, Rates, plan_run
 from nas.train import run as run_module
 from nas.train.artifact import WEIGHTS, load_artifact
+from nas.train.checkpoint import Checkpoint
 from nas.train.evaluate import Score, score
 from nas.train.run import Finish, Report, Request, hash_seed, train
 
@@ -69,7 +70,6 @@ def test_a_run_spends_what_was_planned_and_learns(tiny_texts: Texts, candidate: 
     assert (finish.kind, finish.step, finish.time_bound) == ("completed", STEPS, False)
     assert finish.train_flops == finish.hardware_flops == plan.train_flops
     assert finish.eval_flops == plan.eval_flops
-    assert finish.repeated_flops == 0
     assert finish.validation is not None and finish.test is not None
     assert finish.validation.bpb < 6.0 < reports[0].train_bpb  # type: ignore[operator]
     assert abs(finish.test.bpb - finish.validation.bpb) < 1.0
@@ -172,7 +172,7 @@ def test_a_killed_run_goes_on_as_if_nothing_had_been(
     whole = Request(candidate, plan, seed=3, artifact=tmp_path / "whole")
     _, expected = carried_out(whole, tiny_texts)
     request = replace(
-        whole, artifact=tmp_path / "killed", checkpoint=tmp_path / "checkpoint.pt", checkpoint_seconds=0.0
+        whole, artifact=tmp_path / "killed", checkpoint=Checkpoint(tmp_path / "checkpoint.pt"), checkpoint_seconds=0.0
     )
     job = tmp_path / "job.pickle"
     job.write_bytes(pickle.dumps((tiny_texts.corpus, tiny_texts.folder, request)))
@@ -194,19 +194,20 @@ def test_a_killed_run_goes_on_as_if_nothing_had_been(
 
 def test_a_report_that_nobody_got_is_made_again(tiny_texts: Texts, tmp_path: Path) -> None:
     """The consumer dies with the report of a rung in its hands: its successor gets the same report."""
-    request = request_of(tiny_texts, checkpoint=tmp_path / "checkpoint.pt")
+    request = request_of(tiny_texts, checkpoint=Checkpoint(tmp_path / "checkpoint.pt"))
     expected = [report for report in carried_out(request, tiny_texts)[0] if report.rung is not None]
     for lost in expected:
         events = train(request, tiny_texts, lambda: 0.0)
         last = next(event for event in events if isinstance(event, Report) and event.rung == lost.rung)
         events.close()  # type: ignore[attr-defined]
         resumed = [r for r in carried_out(request, tiny_texts)[0] if r.rung is not None]
+        resumed = [replace(report, first_step=0) for report in resumed]
         assert resumed[0] == last == lost
         assert resumed == expected[expected.index(lost) :]
 
 
 def test_resuming_says_so_once(tiny_texts: Texts, tmp_path: Path) -> None:
-    request = request_of(tiny_texts, checkpoint=tmp_path / "checkpoint.pt")
+    request = request_of(tiny_texts, checkpoint=Checkpoint(tmp_path / "checkpoint.pt"))
     events = train(request, tiny_texts)
     for event in events:
         if event.step > STEPS // 3:
@@ -220,7 +221,7 @@ def test_resuming_says_so_once(tiny_texts: Texts, tmp_path: Path) -> None:
 
 
 def test_the_checkpoint_goes_when_the_end_was_heard(tiny_texts: Texts, tmp_path: Path) -> None:
-    request = request_of(tiny_texts, checkpoint=tmp_path / "checkpoint.pt")
+    request = request_of(tiny_texts, checkpoint=Checkpoint(tmp_path / "checkpoint.pt"))
     for event in train(request, tiny_texts):
         if isinstance(event, Finish):
             assert (tmp_path / "checkpoint.pt").exists()
@@ -230,7 +231,7 @@ def test_the_checkpoint_goes_when_the_end_was_heard(tiny_texts: Texts, tmp_path:
 
 @pytest.mark.parametrize("other", [{"seed": 4}, {"candidate": ROUGH}, {"plan": 30}])
 def test_another_run_s_checkpoint_is_left_alone(tiny_texts: Texts, tmp_path: Path, other: dict[str, object]) -> None:
-    request = request_of(tiny_texts, checkpoint=tmp_path / "checkpoint.pt")
+    request = request_of(tiny_texts, checkpoint=Checkpoint(tmp_path / "checkpoint.pt"))
     events = train(request, tiny_texts)
     next(event for event in events if isinstance(event, Report) and event.rung == 0.5)
     events.close()  # type: ignore[attr-defined]
@@ -245,14 +246,14 @@ def test_another_run_s_checkpoint_is_left_alone(tiny_texts: Texts, tmp_path: Pat
 def test_a_damaged_checkpoint_is_a_new_beginning(tiny_texts: Texts, tmp_path: Path) -> None:
     path = tmp_path / "checkpoint.pt"
     path.write_bytes(b"half of it")
-    reports, finish = carried_out(request_of(tiny_texts, checkpoint=path), tiny_texts)
+    reports, finish = carried_out(request_of(tiny_texts, checkpoint=Checkpoint(path)), tiny_texts)
     assert reports[0].message.startswith("starts again from the beginning: ")
     assert "checkpoint.pt: must be a whole checkpoint" in reports[0].message
     assert finish == carried_out(request_of(tiny_texts), tiny_texts)[1]
 
 
 def test_other_threads_are_told(tiny_texts: Texts, tmp_path: Path) -> None:
-    request = request_of(tiny_texts, checkpoint=tmp_path / "checkpoint.pt")
+    request = request_of(tiny_texts, checkpoint=Checkpoint(tmp_path / "checkpoint.pt"))
     events = train(request, tiny_texts)
     next(event for event in events if isinstance(event, Report) and event.rung == 0.5)
     next(events)
@@ -329,7 +330,9 @@ def test_a_run_in_time_is_not_touched(tiny_texts: Texts, monkeypatch: pytest.Mon
 def test_a_replan_survives_a_restart(tiny_texts: Texts, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The schedule goes on as it was replanned, even where time is not limited any more."""
     plan = plan_of(tiny_texts, steps=200)
-    request = Request(CANDIDATE, plan, seed=3, deadline_seconds=100.0, checkpoint=tmp_path / "checkpoint.pt")
+    request = Request(
+        CANDIDATE, plan, seed=3, deadline_seconds=100.0, checkpoint=Checkpoint(tmp_path / "checkpoint.pt")
+    )
     events = train(request, tiny_texts, Machine(monkeypatch, lambda step: 1.0))
     rung = next(event for event in events if isinstance(event, Report) and event.rung == 0.5)
     next(events)
@@ -347,7 +350,9 @@ def test_a_run_that_diverges_ends_as_such(tiny_texts: Texts, optimizer: str, tmp
     recipe = Recipe(128, optimizer, matrix_rate=1e8, embedding_rate=1e20, warmup=0.3)  # type: ignore[arg-type]
     candidate = replace(CANDIDATE, recipe=recipe)
     plan = plan_of(tiny_texts, candidate, steps=100)
-    request = Request(candidate, plan, seed=3, checkpoint=tmp_path / "checkpoint.pt", artifact=tmp_path / "artifact")
+    request = Request(
+        candidate, plan, seed=3, checkpoint=Checkpoint(tmp_path / "checkpoint.pt"), artifact=tmp_path / "artifact"
+    )
     reports, finish = carried_out(request, tiny_texts)
     assert finish.kind == "diverged"
     assert finish.validation is None and finish.test is None

@@ -45,13 +45,16 @@ class Listener:
     def __init__(self, judge: Report = lambda point: Verdict.CONTINUE) -> None:
         self.judge = judge
         self.points: list[CurvePoint] = []
+        self.durable: list[bool] = []
         self.notes: list[str] = []
+        self.halted: Callable[[], bool] = lambda: False
 
     def carry_out(self, assignment: Assignment, workshop: Workshop) -> Outcome:
-        return carry_out(assignment, workshop, self.report, self.notes.append)
+        return carry_out(assignment, workshop, self.report, self.notes.append, self.halted)
 
-    def report(self, point: CurvePoint) -> Verdict:
+    def report(self, point: CurvePoint, *, durable: bool) -> Verdict:
         self.points.append(point)
+        self.durable.append(durable)
         return self.judge(point)
 
 

@@ -1,6 +1,7 @@
 """The tables: one for each kind of record, a column for each of its fields and of the same name.
 
-The rows of a search go with it (ON DELETE CASCADE). Lines of the ledger and events name a candidate by number
+The rows of a search go with it (ON DELETE CASCADE). Columns that came later have a default in the database, for the
+rows that were there before. Lines of the ledger and events name a candidate by number
 without a foreign key: they belong to the search, and may speak of a candidate that was never recorded.
 """
 
@@ -11,7 +12,7 @@ from sqlalchemy import BigInteger, Enum, ForeignKey, ForeignKeyConstraint, Index
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 from nas.adapters.sql.columns import Document, ExactInteger, FiniteFloat, Words
-from nas.records import CandidateState, Origin, SearchState, Verdict
+from nas.records import CandidateState, Origin, RequestKind, SearchState, Verdict
 
 NAMING = {
     "ix": "ix_%(table_name)s_%(column_0_N_name)s",
@@ -112,6 +113,8 @@ class Attempt(Base):
     finished_at: Mapped[float | None]
     outcome: Mapped[str]
     checkpoint: Mapped[str]
+    first_step: Mapped[int] = mapped_column(server_default="0")
+    last_step: Mapped[int] = mapped_column(server_default="0")
 
 
 class Point(Base):
@@ -131,6 +134,8 @@ class Point(Base):
     train_bpb: Mapped[float | None]
     val_bpb: Mapped[float | None]
     rung: Mapped[float | None]
+    eval_flops: Mapped[Exact] = mapped_column(server_default="0")
+    first_step: Mapped[int] = mapped_column(server_default="0")
 
 
 class Decision(Base):
@@ -178,6 +183,32 @@ class Event(Base):
     message: Mapped[str]
     number: Mapped[int | None]
     level: Mapped[str]
+
+
+class Lease(Base):
+    """See `nas.records.LeaseRecord`. The row of a dropped lease stays, so that tokens keep rising."""
+
+    __tablename__ = "leases"
+
+    search_id: Mapped[SearchId]
+    holder: Mapped[str]
+    token: Mapped[int]
+    renewed_at: Mapped[float]
+    expires_at: Mapped[float]
+
+
+class Request(Base):
+    """See `nas.records.RequestRecord`."""
+
+    __tablename__ = "requests"
+
+    search_id: Mapped[SearchId]
+    sequence: Mapped[int] = mapped_column(primary_key=True)
+    kind: Mapped[RequestKind]
+    content: Mapped[dict[str, Any]]
+    at: Mapped[float]
+    answered_at: Mapped[float | None]
+    answer: Mapped[str]
 
 
 class DeviceProfile(Base):

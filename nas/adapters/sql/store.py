@@ -3,27 +3,31 @@
 Every kind of record has a table of the same columns, so one insert, one select and one update serve all of them.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, fields
+from functools import partial
 from typing import Any, ClassVar, Generic, Protocol, TypeVar
 
 from sqlalchemy import Column, ColumnElement, Connection, Engine, Table, and_, func, insert, select, update
-from sqlalchemy.dialects import postgresql, sqlite
 
-from nas.adapters.sql import schema
+from nas.adapters.sql import leases, schema
+from nas.adapters.sql.dialects import clock, insert_into
 from nas.adapters.sql.engine import create, redacted_url, sqlalchemy_url
 from nas.adapters.sql.errors import refusals
 from nas.adapters.sql.models import Base
 from nas.adapters.sql.transactions import Transactions
-from nas.errors import NotFoundError
+from nas.errors import NotFoundError, StateError
 from nas.records import (
     AttemptRecord,
     CandidateRecord,
     CurvePoint,
     DecisionRecord,
     EventRecord,
+    LeaseRecord,
     LedgerRecord,
+    RequestKind,
+    RequestRecord,
     SearchRecord,
     to_dict,
 )
@@ -69,12 +73,9 @@ _POINT = _Kind(CurvePoint, _TABLES["curve_points"], "curve point {step} of " + _
 _DECISION = _Kind(DecisionRecord, _TABLES["decisions"], "decision on " + _CANDIDATE_LABEL, _CANDIDATE_LABEL)
 _LEDGER = _Kind(LedgerRecord, _TABLES["ledger"], "ledger line {sequence} of " + _SEARCH_LABEL, _SEARCH_LABEL)
 _EVENT = _Kind(EventRecord, _TABLES["events"], "event {sequence} of " + _SEARCH_LABEL, _SEARCH_LABEL)
+_REQUEST = _Kind(RequestRecord, _TABLES["requests"], "request {sequence} of " + _SEARCH_LABEL, _SEARCH_LABEL)
+_UNANSWERED = _REQUEST.table.c.answered_at.is_(None)
 _PROFILES = _TABLES["device_profiles"]
-
-_INSERT: dict[str, Callable[[Table], sqlite.Insert | postgresql.Insert]] = {
-    "sqlite": sqlite.insert,
-    "postgresql": postgresql.insert,
-}
 
 
 class SqlStore:
@@ -84,9 +85,9 @@ class SqlStore:
     After a fork the child must open its own.
     """
 
-    def __init__(self, engine: Engine, place: str) -> None:
+    def __init__(self, engine: Engine, transactions: Transactions) -> None:
         self._engine = engine
-        self._open = Transactions(engine, place)
+        self._open = transactions
 
     @property
     def url(self) -> str:
@@ -102,6 +103,37 @@ class SqlStore:
         """All writes inside happen together or not at all, also those of an inner transaction that fails alone."""
         with self._open.write():
             yield
+
+    def now(self) -> float:
+        """The time of day by the database's clock."""
+        with self._open.read() as connection, self._open.refusals():
+            return clock(connection)
+
+    def take_lease(
+        self, search_id: str, holder: str, seconds: float, replacing: LeaseRecord | None = None
+    ) -> LeaseRecord:
+        """Become the driver of a search for some seconds, unless another is."""
+        with self._open.write() as connection, self._of_lease(search_id):
+            return leases.take(connection, search_id, holder, seconds, replacing)
+
+    def renew_lease(self, lease: LeaseRecord, seconds: float) -> LeaseRecord:
+        """Hold it for some seconds from now, as long as nobody took it."""
+        with self._open.write() as connection, self._of_lease(lease.search_id):
+            return leases.renew(connection, lease, seconds)
+
+    def drop_lease(self, lease: LeaseRecord) -> None:
+        """Let go: it expires now. Does nothing when another took it."""
+        with self._open.write() as connection, self._of_lease(lease.search_id):
+            leases.drop(connection, lease)
+
+    def lease(self, search_id: str) -> LeaseRecord | None:
+        """The last lease of a search, also an expired one."""
+        with self._open.read() as connection, self._open.refusals():
+            return leases.find(connection, search_id)
+
+    def fenced(self, lease: LeaseRecord) -> "SqlStore":
+        """This store for the holder of a lease. It shares the connections, which whoever opened this store closes."""
+        return _FencedStore(self._engine, self._open.fenced(partial(leases.check, lease=lease)))
 
     def add_search(self, record: SearchRecord) -> None:
         self._add(_SEARCH, [record])
@@ -167,7 +199,7 @@ class SqlStore:
     ) -> EventRecord:
         """Append an event; the store gives it the next sequence number of its search, from 1."""
         with self._open.write() as connection, self._open.refusals(f"event of search {search_id!r}"):
-            sequence = _next_event(connection, search_id)
+            sequence = _next_sequence(connection, _EVENT.table, search_id)
             record = EventRecord(search_id, sequence, at, kind, message, number, level)
             statement = insert(_EVENT.table).values(to_dict(record)).returning(*_EVENT.columns)
             return EventRecord(**connection.execute(statement).mappings().one())
@@ -175,6 +207,30 @@ class SqlStore:
     def events(self, search_id: str, after: int = 0) -> list[EventRecord]:
         """The events of a search with a sequence number above ``after``, ascending."""
         return self._all(_EVENT, "sequence", where=[_EVENT.table.c.sequence > after], search_id=search_id)
+
+    def add_request(self, search_id: str, kind: RequestKind, content: Mapping[str, Any], *, at: float) -> RequestRecord:
+        """Ask something of the driver; the store gives it the next sequence number of its search, from 1."""
+        with self._open.write() as connection, self._open.refusals(f"request of search {search_id!r}"):
+            sequence = _next_sequence(connection, _REQUEST.table, search_id)
+            record = RequestRecord(search_id, sequence, kind, dict(content), at)
+            statement = insert(_REQUEST.table).values(to_dict(record)).returning(*_REQUEST.columns)
+            return RequestRecord(**connection.execute(statement).mappings().one())
+
+    def requests(self, search_id: str, *, unanswered: bool = False) -> list[RequestRecord]:
+        """The requests of a search in the order they were made; optionally only those without an answer."""
+        return self._all(_REQUEST, "sequence", search_id=search_id, where=[_UNANSWERED] if unanswered else [])
+
+    def answer_request(self, search_id: str, sequence: int, answer: str, *, at: float) -> RequestRecord:
+        """Say what became of a request, once."""
+        key = {"search_id": search_id, "sequence": sequence}
+        row = _REQUEST.label.format(**key)
+        statement = update(_REQUEST.table).where(_matches(_REQUEST, key), _UNANSWERED)
+        statement = statement.values(answered_at=at, answer=answer)
+        with self._open.write() as connection, self._open.refusals(row):
+            found = connection.execute(statement.returning(*_REQUEST.columns)).mappings().one_or_none()
+        if found is None:
+            raise StateError(f"{row} has an answer already: {self._one(_REQUEST, **key).answer}")
+        return RequestRecord(**found)
 
     def save_device_profile(self, fingerprint: str, profile: Mapping[str, Any], *, at: float) -> None:
         """Insert or replace."""
@@ -196,11 +252,14 @@ class SqlStore:
                     connection.execute(insert(kind.table).values(values))
 
     def _replace(self, connection: Connection, table: Table, values: Mapping[str, Any], parent: str = "") -> None:
-        statement = _INSERT[self._engine.dialect.name](table).values(values)
+        statement = insert_into(connection, table).values(values)
         excluded = {column.name: column for column in statement.excluded if not column.primary_key}
         statement = statement.on_conflict_do_update(index_elements=list(table.primary_key), set_=excluded)
         with self._open.refusals(f"row of {table.name}", parent.format(**values)):
             connection.execute(statement)
+
+    def _of_lease(self, search_id: str) -> AbstractContextManager[None]:
+        return self._open.refusals(f"lease of search {search_id!r}", f"search {search_id!r}")
 
     def _one(self, kind: _Kind[Record], **key: Any) -> Record:
         found = self._all(kind, **key)
@@ -231,6 +290,13 @@ class SqlStore:
         return kind.record(**found)
 
 
+class _FencedStore(SqlStore):
+    """A store over the connections of another; see `SqlStore.fenced`."""
+
+    def close(self) -> None:
+        """Does nothing: whoever opened the store that this one came from closes it."""
+
+
 def open_store(url: str) -> SqlStore:
     """Open a database, creating it or bringing its tables up to date where needed.
 
@@ -251,18 +317,18 @@ def open_store(url: str) -> SqlStore:
         except BaseException:
             engine.dispose()
             raise
-    return SqlStore(engine, place)
+    return SqlStore(engine, Transactions(engine, place))
 
 
 def _matches(kind: _Kind[Record], equal: Mapping[str, Any]) -> ColumnElement[bool]:
     return and_(True, *(kind.table.c[name] == value for name, value in equal.items()))
 
 
-def _next_event(connection: Connection, search_id: str) -> int:
-    searches, events = _SEARCH.table, _EVENT.table
+def _next_sequence(connection: Connection, table: Table, search_id: str) -> int:
+    searches = _SEARCH.table
     # The lock makes concurrent writers number one after the other; SQLite has one writer anyway.
     lock = select(searches.c.id).where(searches.c.id == search_id).with_for_update(key_share=True)
     if connection.execute(lock).one_or_none() is None:
         raise NotFoundError(f"no search {search_id!r}")
-    last = select(func.max(events.c.sequence)).where(events.c.search_id == search_id)
+    last = select(func.max(table.c.sequence)).where(table.c.search_id == search_id)
     return (connection.execute(last).scalar_one() or 0) + 1

@@ -1,7 +1,7 @@
 """Transactions per thread: the outermost is the database's, those inside are savepoints."""
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 
 from sqlalchemy import Connection, Engine
@@ -10,9 +10,13 @@ from sqlalchemy.exc import SQLAlchemyError
 from nas.adapters.sql.engine import WRITE
 from nas.adapters.sql.errors import refusals
 
+Fence = Callable[[Connection], None]
+"""Raises where a transaction must not write."""
+
 
 class _Local(threading.local):
     connection: Connection | None = None  # of this thread's open transaction
+    owner: "Transactions | None" = None  # who began it
 
 
 class Transactions:
@@ -25,6 +29,14 @@ class Transactions:
         self._engine = engine
         self._place = place
         self._local = _Local()
+        self._fence: Fence | None = None
+
+    def fenced(self, fence: Fence) -> "Transactions":
+        """The same transactions, where the fence is asked before anything is written; a thread still has one at a
+        time, whichever of the two began it."""
+        other = Transactions(self._engine, self._place)
+        other._local, other._fence = self._local, fence
+        return other
 
     def refusals(self, row: str = "row", parent: str = "parent") -> AbstractContextManager[None]:
         """Raise what the database refuses as our errors, naming the row."""
@@ -58,12 +70,13 @@ class Transactions:
         try:
             with self.refusals():
                 transaction = connection.begin()
-            self._local.connection = connection
+            self._local.connection, self._local.owner = connection, self
+            self._ask_fence(connection)
             yield connection
             with self.refusals():
                 transaction.commit()
         finally:
-            self._local.connection = None
+            self._local.connection, self._local.owner = None, None
             with self.refusals():
                 connection.close()  # rolls back what is not committed
 
@@ -72,6 +85,8 @@ class Transactions:
         with self.refusals():
             savepoint = connection.begin_nested()
         try:
+            if self._local.owner is not self:
+                self._ask_fence(connection)  # each time: its locks go with a savepoint that is rolled back
             yield connection
         except BaseException:
             try:
@@ -83,3 +98,8 @@ class Transactions:
             raise
         with self.refusals():
             savepoint.commit()
+
+    def _ask_fence(self, connection: Connection) -> None:
+        if self._fence is not None:
+            with self.refusals():
+                self._fence(connection)

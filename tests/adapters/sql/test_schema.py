@@ -6,12 +6,13 @@ from collections.abc import Callable, Iterator
 import optuna
 import pytest
 from alembic import command
-from sqlalchemy import Engine, create_engine, inspect, text
+from sqlalchemy import Engine, MetaData, create_engine, insert, inspect, text
 
 from nas.adapters.sql.schema import VERSION_TABLE, migrations
 from nas.adapters.sql.store import SqlStore, open_store, sqlalchemy_url
 from nas.errors import SchemaError
-from tests.contracts.samples import SEARCH
+from nas.records import to_dict
+from tests.contracts.samples import ATTEMPT, CANDIDATE, FULL_POINT, POINT, SEARCH
 
 Open = Callable[[str], SqlStore]
 
@@ -25,6 +26,27 @@ def engine(url: str) -> Iterator[Engine]:
 
 
 def test_the_migrations_lead_to_the_models(store: SqlStore, engine: Engine) -> None:
+    with engine.connect() as connection:
+        command.check(migrations(connection))
+
+
+def test_a_database_of_the_first_schema_is_brought_up_to_date(url: str, engine: Engine, open_: Open) -> None:
+    with engine.begin() as connection:
+        command.upgrade(migrations(connection), "0001")
+        tables = MetaData()
+        tables.reflect(connection)
+        records = {"searches": SEARCH, "candidates": CANDIDATE, "attempts": ATTEMPT, "curve_points": POINT}
+        for name, record in records.items():
+            table = tables.tables[name]
+            values = {key: value for key, value in to_dict(record).items() if key in table.c}
+            connection.execute(insert(table).values(values))
+        assert "first_step" not in tables.tables["attempts"].c
+    store = open_(url)
+    found = [store.searches(), store.candidates("s"), store.attempts("s"), store.points("s")]
+    assert found == [[record] for record in records.values()]
+    assert (store.requests("s"), store.lease("s")) == ([], None)
+    store.fenced(store.take_lease("s", "host:1", 60)).add_points([FULL_POINT])
+    assert store.points("s") == [POINT, FULL_POINT]
     with engine.connect() as connection:
         command.check(migrations(connection))
 

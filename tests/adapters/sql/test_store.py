@@ -10,7 +10,7 @@ from sqlalchemy import create_engine, text
 
 from nas.adapters.sql.store import SqlStore
 from nas.errors import StateError
-from tests.contracts.samples import CANDIDATE, SEARCH, contents, fill
+from tests.contracts.samples import CANDIDATE, NOTHING, SEARCH, contents, fill
 from tests.contracts.store import StoreContract
 
 Open = Callable[[str], SqlStore]
@@ -92,6 +92,15 @@ def test_errors_of_the_caller_pass_untouched(store: SqlStore) -> None:
         raise FileNotFoundError("mine")
 
 
+def test_closing_a_fenced_store_leaves_the_other_open(open_: Open) -> None:
+    store = open_("sqlite://")  # which would lose its rows
+    fill(store)
+    lease = store.lease("s")
+    assert lease is not None
+    store.fenced(lease).close()
+    assert store.fenced(lease).update_search("s", reason="r") == store.search("s")
+
+
 def test_deleting_a_search_deletes_its_rows(store: SqlStore) -> None:
     fill(store)
     engine = create_engine(store.url)
@@ -100,4 +109,4 @@ def test_deleting_a_search_deletes_its_rows(store: SqlStore) -> None:
             connection.execute(text("PRAGMA foreign_keys = ON"))
         connection.execute(text("DELETE FROM searches"))
     engine.dispose()
-    assert contents(store) == [[]] * 7
+    assert contents(store) == NOTHING

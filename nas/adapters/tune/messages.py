@@ -1,0 +1,56 @@
+"""What a worker and its engine say to each other."""
+
+import traceback
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from nas.errors import NasError
+from nas.ports import Assignment, Outcome
+from nas.records import CurvePoint
+from nas.train.worker import Workshop
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """What a worker is to do, and how it opens the place to do it in."""
+
+    assignment: Assignment
+    workshop: Callable[[], Workshop]
+
+
+@dataclass(frozen=True, slots=True)
+class Reported:
+    """A curve point; the worker waits for an answer to a ``durable`` one."""
+
+    point: CurvePoint
+    durable: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Note:
+    """A message for people."""
+
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """An error that is not the candidate's fault, and would meet others too."""
+
+    error: NasError
+
+
+@dataclass(frozen=True, slots=True)
+class Crashed:
+    """An error that nobody foresaw: the attempt is lost."""
+
+    detail: str
+
+    @classmethod
+    def by(cls, error: Exception) -> "Crashed":
+        places = traceback.extract_tb(error.__traceback__)
+        where = f" at {places[-1].filename}:{places[-1].lineno}" if places else ""
+        return cls(f"{type(error).__name__}: {error}{where}")
+
+
+Heard = Reported | Note | Failed | Crashed | Outcome

@@ -1,0 +1,183 @@
+"""Commands that watch a search that runs elsewhere, or ask something of its driver."""
+
+import time
+from collections.abc import Iterator
+from datetime import datetime
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from nas.errors import SpecError, StateError
+from nas.ports import Store
+from nas.records import EventRecord, RequestKind, SearchRecord, SearchState
+from services.cli.access import find_search, opened
+from services.cli.output import Format, Output, say
+from services.cli.progress import Progress
+
+LOOK_SECONDS = 0.5
+SearchId = Annotated[str, typer.Argument(metavar="ID", help="A search: its id, a beginning of it, or its name.")]
+
+
+def pause(search: SearchId) -> None:
+    """Pause a search; candidates save checkpoints.
+
+    Example: nas pause austen
+    """
+    with opened() as (_, store):
+        record = _open_search(store, search)
+        if not _is_driven(store, record.id):
+            raise StateError(f"search {record.id} is {record.state}, nothing drives it")
+        _ask(store, record, RequestKind.PAUSE)
+        for _ in _while_driven(store, record.id):
+            pass
+        say(f"search {record.id} is {store.search(record.id).state}; go on with: nas resume {record.id}")
+
+
+def stop(search: SearchId) -> None:
+    """Begin no further candidates, make the final run.
+
+    Candidates in training finish first.
+
+    Example: nas stop austen
+    """
+    with opened() as (_, store):
+        record = _open_search(store, search)
+        _ask(store, record, RequestKind.STOP)
+
+
+def cancel(search: SearchId) -> None:
+    """End a search for good; nothing more is trained.
+
+    Example: nas cancel austen
+    """
+    with opened() as (home, store):
+        record = _open_search(store, search)
+        if _is_driven(store, record.id):
+            _ask(store, record, RequestKind.CANCEL)
+            for _ in _while_driven(store, record.id):
+                pass
+        else:
+            from services.worker.driver import cancel_paused
+
+            cancel_paused(home, store, record.id)
+        say(f"search {record.id} is {store.search(record.id).state}")
+
+
+def enqueue(
+    search: SearchId,
+    candidate: Annotated[Path, typer.Argument(metavar="CANDIDATE", help="A candidate in YAML.")],
+) -> None:
+    """Give a search a candidate, to be run next.
+
+    Example: nas enqueue austen candidate.yaml
+    """
+    from services.single import read_candidate
+
+    given = read_candidate(candidate)
+    with opened() as (_, store):
+        _ask(store, _open_search(store, search), RequestKind.ENQUEUE, given.to_dict())
+
+
+def watch(search: SearchId) -> None:
+    """Follow a search until it ends or pauses.
+
+    Example: nas watch austen
+    """
+    with opened() as (_, store):
+        record = find_search(store, search)
+        latest = max((event.sequence for event in store.events(record.id)), default=0)
+        with Progress(store, record.id, after=max(0, latest - 5)) as progress:
+            progress.look()
+            for _ in _while_driven(store, record.id):
+                progress.look()
+            progress.look()
+        done = store.search(record.id)
+        say(done.result["sentence"] if done.result else f"{done.state}{f' ({done.reason})' if done.reason else ''}")
+
+
+def wait(search: SearchId, output: Output = Format.TABLE) -> None:
+    """Wait until a search ends; the exit code says how.
+
+    0: completed, 3: nothing was trained to the end, 9: cancelled, 130: paused.
+
+    Example: nas wait austen
+    """
+    from services.cli.runs import conclude
+
+    with opened() as (_, store):
+        record = find_search(store, search)
+        for _ in _while_driven(store, record.id):
+            pass
+        conclude(store, record.id, output)
+
+
+def logs(
+    search: Annotated[str, typer.Argument(metavar="ID[/N]", help="A search, or one of its candidates.")],
+    follow: Annotated[bool, typer.Option("-f", "--follow", help="Go on until the search ends or pauses.")] = False,
+    lines: Annotated[int, typer.Option("-n", "--lines", min=0, help="Of the past, at most; 0: all.")] = 0,
+) -> None:
+    """Print what happened in a search, with times.
+
+    Example: nas logs austen/3 -f
+    """
+    name, slash, number = search.partition("/")
+    if slash and not number.isdecimal():
+        raise SpecError("candidate", "must be ID/N with a number N", search)
+    with opened() as (_, store):
+        record = find_search(store, name)
+        if slash:
+            store.candidate(record.id, int(number))
+        wanted = int(number) if slash else None
+        past = [event for event in store.events(record.id) if wanted in (None, event.number)]
+        _print_events(past[-lines:] if lines else past)
+        seen = max((event.sequence for event in past), default=0)
+        for _ in _while_driven(store, record.id) if follow else ():
+            seen = _print_since(store, record.id, seen, wanted)
+        if follow:
+            _print_since(store, record.id, seen, wanted)
+
+
+def _print_since(store: Store, search_id: str, seen: int, number: int | None) -> int:
+    """Prints events that are new; the last one's sequence."""
+    new = store.events(search_id, after=seen)
+    _print_events([event for event in new if number in (None, event.number)])
+    return new[-1].sequence if new else seen
+
+
+def _print_events(events: list[EventRecord]) -> None:
+    for event in events:
+        at = datetime.fromtimestamp(event.at).isoformat(sep=" ", timespec="seconds")
+        print(f"{at}  {event.level:<7}  {event.message}", flush=True)
+
+
+def _open_search(store: Store, text: str) -> SearchRecord:
+    """A search that something may still be asked of."""
+    record = find_search(store, text)
+    if record.state in (SearchState.COMPLETED, SearchState.CANCELLED):
+        raise StateError(f"search {record.id} is {record.state}")
+    return record
+
+
+def _ask(store: Store, record: SearchRecord, kind: RequestKind, content: dict[str, Any] | None = None) -> None:
+    """Asks the driver, and says what it answers; where there is none, the next one will find the request."""
+    request = store.add_request(record.id, kind, content or {}, at=time.time())
+    for _ in _while_driven(store, record.id):
+        found = next(own for own in store.requests(record.id) if own.sequence == request.sequence)
+        if found.answered_at is not None:
+            say(f"{'search ' + record.id if kind is not RequestKind.ENQUEUE else 'the candidate'} {found.answer}")
+            return
+    say(f"nothing drives search {record.id}; it is done with: nas resume {record.id}")
+
+
+def _is_driven(store: Store, search_id: str) -> bool:
+    from services.worker.lease import is_driven
+
+    return is_driven(store, search_id)
+
+
+def _while_driven(store: Store, search_id: str) -> Iterator[None]:
+    """Looks again and again, as long as a driver is at work."""
+    while _is_driven(store, search_id):
+        yield
+        time.sleep(LOOK_SECONDS)

@@ -1,0 +1,61 @@
+"""Ray: a local one, started and ended with the command, or a cluster that is there."""
+
+import logging
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from nas.errors import StateError
+from services.device import cores
+from services.worker.reaper import reaped
+
+OBJECT_STORE_BYTES = 256 * 2**20
+"""Of a local Ray. Little goes through it: what is trained on comes from files."""
+NAMESPACE = "nas"
+
+
+@contextmanager
+def connected(address: str | None, cpus: int = 0) -> Iterator[None]:
+    """Within the block this process is connected to Ray; a local one (no address) ends with the block, or with this
+    process, however that ends.
+
+    Args:
+        cpus: that a local Ray is to offer, at least; it offers those of the machine.
+
+    Raises:
+        StateError: no Ray at the address, or none can be started.
+    """
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+    if address:
+        with _initialised(address, address=address):
+            yield
+        return
+    folder = Path(tempfile.mkdtemp(prefix="nas-ray-"))  # short, since the paths of sockets must be
+    local = {
+        "address": "local",
+        "num_cpus": max(cpus, cores()),
+        "object_store_memory": OBJECT_STORE_BYTES,
+        "include_dashboard": False,
+        "_temp_dir": str(folder),
+    }
+    with reaped(folder), _initialised("this machine", **local):
+        yield
+
+
+@contextmanager
+def _initialised(place: str, **options: Any) -> Iterator[None]:
+    import ray
+
+    try:
+        ray.init(log_to_driver=False, logging_level=logging.ERROR, namespace=NAMESPACE, **options)
+    except (ConnectionError, ValueError, RuntimeError, TimeoutError) as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise StateError(f"Ray at {place}: {reason}; `nas doctor` looks into it") from error
+    try:
+        yield
+    finally:
+        ray.shutdown()

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cache
 from io import StringIO
+from statistics import median
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
@@ -100,6 +101,10 @@ def facts(view: SearchView) -> list[Fact]:
         ),
         Fact("worker time", format_seconds(search.seconds + final.seconds), MEASURED, _time_note(view)),
     ]
+    if view.idle_seconds:
+        idle = format_seconds(median(view.idle_seconds))
+        most = f"median of the candidates, at most {format_seconds(view.idle_seconds[-1])}"
+        found.append(Fact("worker not training", idle, MEASURED, most))
     if view.gate_saved_flops:
         saved = f"at most {format_flops(view.gate_saved_flops)}"
         found.append(Fact("saved by the gate", saved, PREDICTED, "what the rejected would have been given"))

@@ -15,6 +15,7 @@ from nas.ledger import FINAL, SEARCH, Balance, Ledger
 from nas.pareto import front_mask, knee
 from nas.ports import Store
 from nas.records import (
+    AttemptRecord,
     CandidateRecord,
     CandidateState,
     CurvePoint,
@@ -115,6 +116,8 @@ class SearchView:
         volumes: hypervolume over the search's FLOPs; empty without a reference point.
         gate_saved_flops: at most this; what the rejected would have been given.
         pruner_saved_flops: planned less spent, over the stopped.
+        idle_seconds: of the candidates with one attempt that is over, ascending: how long they held a worker while it
+            was not training (a fresh process, its imports, the model's making and saving).
         by_state, by_origin: how many candidates; ``by_state`` without the final run.
     """
 
@@ -134,6 +137,7 @@ class SearchView:
     gate_saved_flops: int
     pruner_saved_flops: int
     audits: tuple[Audit, ...]
+    idle_seconds: tuple[float, ...]
     by_state: Mapping[CandidateState, int]
     by_origin: Mapping[Origin, int]
     front_by_origin: Mapping[Origin, tuple[int, ...]]
@@ -200,10 +204,22 @@ def view(store: Store, search_id: str) -> SearchView:
         gate_saved_flops=_gate_saved(search, searched),
         pruner_saved_flops=_pruner_saved(searched),
         audits=_audits(decisions, searched, front),
+        idle_seconds=_idle(candidates, store.attempts(search_id)),
         by_state=Counter(c.state for c in searched),
         by_origin=Counter(c.origin for c in candidates),
         front_by_origin=_front_by_origin(searched, front),
     )
+
+
+def _idle(candidates: Sequence[CandidateRecord], attempts: Sequence[AttemptRecord]) -> tuple[float, ...]:
+    counts = Counter(own.number for own in attempts)
+    trained = {own.number: own.seconds for own in candidates if own.state.terminal}
+    held = (
+        own.finished_at - own.started_at - trained[own.number]
+        for own in attempts
+        if own.finished_at is not None and own.number in trained and counts[own.number] == 1
+    )
+    return tuple(sorted(max(0.0, seconds) for seconds in held))
 
 
 def values(record: CandidateRecord, objectives: Sequence[str]) -> tuple[float, ...] | None:

@@ -1,10 +1,38 @@
 """The device of a run, and the CPU threads it gets."""
 
 import os
+import platform
+from dataclasses import dataclass
 
 import torch
 
 from nas.errors import SpecError
+
+GPU_THREADS = 4
+"""CPU threads that feed a GPU."""
+
+
+@dataclass(frozen=True, slots=True)
+class Device:
+    """What candidates are trained on.
+
+    Attributes:
+        kind: torch's name.
+        hardware: its model.
+        threads, all_threads: CPU threads of a run among others, and of one that is alone on the machine.
+    """
+
+    kind: str
+    hardware: str
+    threads: int
+    all_threads: int
+
+
+def device_here(name: str, parallel: int) -> Device:
+    """The device of this machine that a spec names; raises `SpecError` for one that is not there."""
+    kind = resolve_device(name)
+    hardware = torch.cuda.get_device_name() if kind != "cpu" else platform.processor() or "cpu"
+    return Device(kind, hardware, threads_for(kind, parallel), threads_for(kind, 1))
 
 
 def resolve_device(name: str) -> str:
@@ -25,7 +53,11 @@ def threads_for(device: str, parallel: int) -> int:
     """CPU threads of each of ``parallel`` workers; never more than ``OMP_NUM_THREADS``, where that is set."""
     share = max(1, cores() // parallel)
     most = os.environ.get("OMP_NUM_THREADS", "").partition(",")[0]
-    limits = [share, *([] if device == "cpu" else [4]), *([int(most)] if most.isdigit() and int(most) else [])]
+    limits = [
+        share,
+        *([] if device == "cpu" else [GPU_THREADS]),
+        *([int(most)] if most.isdigit() and int(most) else []),
+    ]
     return min(limits)
 
 

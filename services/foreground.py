@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import FrameType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from nas.adapters.inline_engine import InlineEngine
 from nas.errors import NasError, StateError, StorageError
@@ -22,6 +22,9 @@ from services.home import Home
 from services.worker.driver import SearchDriver
 from services.worker.lease import held
 
+if TYPE_CHECKING:
+    from services.worker.fleet import Fleet
+
 LOOK_SECONDS = 0.5
 """Between looks at what is new."""
 RESTARTS = 3
@@ -31,17 +34,29 @@ Say = Callable[[str], None]
 
 
 def begin(
-    home: Home, store: Store, spec: SearchSpec, base: Path, tell: Tell, agree: Callable[[Forecast], None]
+    home: Home,
+    store: Store,
+    spec: SearchSpec,
+    base: Path,
+    tell: Tell,
+    agree: Callable[[Forecast], None],
+    fleet: "Fleet | None" = None,
 ) -> tuple[SearchRecord, Ground]:
     """A queued search and its ground. Input that does not do, or a forecast that is refused, leaves no record.
 
     Args:
         base: what relative paths of the spec are relative to.
         agree: gets the forecast before anything is spent, and raises to refuse.
+        fleet: of a cluster to train on; ``None`` for this machine.
     """
     started = time.monotonic()
-    ground = survey(spec, base, home, tell)
-    prospect = foresee(ground, tell)
+    if fleet is None:
+        ground = survey(spec, base, home, tell)
+        prospect = foresee(ground, tell)
+    else:
+        fleet.check_storage(home.storage)
+        ground = survey(spec, base, home, tell, fleet.device(spec.device, spec.method.parallel))
+        prospect = foresee(ground, tell, fleet.measure)
     elapsed = time.monotonic() - started
     agree(prospect.forecast)
     slug = "".join(c if c.isalnum() else "-" for c in spec.name.lower()).strip("-") or "search"
@@ -80,29 +95,29 @@ def drive_inline(
 
 
 def drive_on_ray(
-    home: Home, store: Store, search_id: str, address: str | None, cpus: int, look: Callable[[], None], say: Say
+    home: Home, store: Store, search_id: str, look: Callable[[], None], say: Say, *, cluster: bool
 ) -> SearchRecord:
-    """Starts the search's driver on Ray, a local one without ``address``, and follows it until the search ends;
+    """Starts the search's driver on the Ray that this process is connected to, and follows it until the search ends;
     the search's record then. A driver that dies is started again.
+
+    Args:
+        cluster: whether Ray is one of several machines, and was there before.
 
     Raises what ended the driver, and `KeyboardInterrupt` when the driver was killed by a second interrupt.
     """
-    from services.worker.cluster import connected
+    from services.worker.actor import start
 
-    with connected(address, cpus):
-        from services.worker.actor import start
-
-        deaths, known = 0, _progress(store, search_id)
-        while True:
-            actor, ended = start(home, search_id)
-            died = _Following(actor, ended, look, say).until_it_ends()
-            if not died:
-                return store.search(search_id)
-            now = _progress(store, search_id)
-            deaths, known = (deaths + 1 if now == known else 1), now
-            if deaths > RESTARTS:
-                raise StateError(f"the driver died {deaths} times without getting further: {died}")
-            say(f"the driver died, another goes on: {died}")
+    deaths, known = 0, _progress(store, search_id)
+    while True:
+        actor, ended = start(home, search_id, cluster=cluster)
+        died = _Following(actor, ended, look, say).until_it_ends()
+        if not died:
+            return store.search(search_id)
+        now = _progress(store, search_id)
+        deaths, known = (deaths + 1 if now == known else 1), now
+        if deaths > RESTARTS:
+            raise StateError(f"the driver died {deaths} times without getting further: {died}")
+        say(f"the driver died, another goes on: {died}")
 
 
 class _Following:

@@ -2,7 +2,7 @@
 
 import platform
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from importlib import metadata
 from itertools import islice
@@ -27,7 +27,7 @@ from nas.space import Space, load_space
 from nas.spec import SearchSpec
 from nas.train.worker import Workshop
 from nas.units import format_bytes, format_flops, format_seconds
-from services.device import precision_for, resolve_device, threads_for
+from services.device import Device, device_here, precision_for
 from services.home import Home
 
 Tell = Callable[[str, str], None]
@@ -39,12 +39,14 @@ MEASURED = 5
 
 @dataclass(frozen=True)
 class Ground:
-    """``threads`` are those of a worker among others, ``all_threads`` those of a run alone on the machine."""
+    """``hardware`` is the device's model, ``threads`` are those of a worker among others, ``all_threads`` those of a
+    run alone on the machine."""
 
     spec: SearchSpec
     space: Space
     texts: Texts
     device: str
+    hardware: str
     threads: int
     all_threads: int
 
@@ -66,14 +68,17 @@ class Prospect:
     setting: Mapping[str, Any]
 
 
-def survey(spec: SearchSpec, base: Path, home: Home, tell: Tell, fingerprint: str = "") -> Ground:
+def survey(
+    spec: SearchSpec, base: Path, home: Home, tell: Tell, device: Device | None = None, fingerprint: str = ""
+) -> Ground:
     """Loads corpus and space and makes the tokenizers; every complaint about the input comes from here or `foresee`.
 
     Args:
+        device: to train on; ``None`` for what the spec names on this machine.
         fingerprint: of a corpus that is published already; empty for one that is to be.
     """
     space = load_space(spec.space, base)
-    device = resolve_device(spec.device)
+    device = device or device_here(spec.device, spec.method.parallel)
     corpus = find_corpus(spec, base, home, fingerprint)
     check_long_enough(corpus, max(int(context) for context in space.values("context")))
     texts = Texts(corpus, home.cache, home.depot)
@@ -82,22 +87,22 @@ def survey(spec: SearchSpec, base: Path, home: Home, tell: Tell, fingerprint: st
     tell("tokenizers", f"{', '.join(map(str, vocabularies))} types")
     for vocabulary in vocabularies:
         texts.bytes_per_token(vocabulary)
-    return Ground(spec, space, texts, device, threads_for(device, spec.method.parallel), threads_for(device, 1))
+    return Ground(spec, space, texts, device.kind, device.hardware, device.threads, device.all_threads)
 
 
 def survey_again(spec: SearchSpec, setting: Mapping[str, Any], home: Home, tell: Tell) -> Ground:
-    """The ground of a search that has begun, with the space as it was then; raises `CorpusError` when its text has
-    changed since."""
+    """The ground of a search that has begun, with the space and the device that it began with; raises `CorpusError`
+    when its text has changed since."""
     begun = setting["corpus"]["fingerprint"]
-    ground = survey(replace(spec, space=setting["space"]), Path(setting["base"]), home, tell, begun)
+    device = Device(*(setting[name] for name in ("device", "device_name", "threads", "all_threads")))
+    ground = survey(replace(spec, space=setting["space"]), Path(setting["base"]), home, tell, device, begun)
     found = ground.texts.corpus.fingerprint
     if found != begun:
         raise CorpusError(
             f"corpus {ground.texts.corpus.name}: must be the text that the search began with "
             f"(sha256 {begun[:12]}), found {found[:12]}; restore it, or begin another search"
         )
-    threads, all_threads = int(setting["threads"]), int(setting["all_threads"])
-    return replace(ground, threads=threads, all_threads=all_threads)  # what speed and losses were measured with
+    return ground
 
 
 def _short(name: str) -> str:
@@ -110,18 +115,45 @@ def _sizes(corpus: Corpus) -> str:
     return ", ".join(f"{format_bytes(corpus.split_bytes(name))} {name}" for name in SPLITS)
 
 
-def foresee(ground: Ground, tell: Tell) -> Prospect:
+@dataclass(frozen=True)
+class Measurement:
+    """How fast a device trains; how many times faster a run goes that is alone there; the FLOPs that it took."""
+
+    speed: Speed
+    alone: float
+    flops: int
+
+
+Measure = Callable[[Sequence[Candidate], str, int, int, int | None], Measurement]
+
+
+def measure_here(
+    shapes: Sequence[Candidate], device: str, threads: int, all_threads: int, memory: int | None
+) -> Measurement:
+    """Trains a few steps of each shape on this machine."""
+    precision = precision_for(device)
+    torch.set_num_threads(threads)
+    speed, flops = measure_speed(shapes, device, threads, precision, memory)
+    if all_threads == threads:
+        return Measurement(speed, 1.0, flops)
+    timings = []
+    for count in (threads, all_threads):
+        torch.set_num_threads(count)
+        timings.append(time_steps(shapes[0], device, precision, memory))
+    shared, own = timings
+    return Measurement(speed, max(1.0, shared.seconds / own.seconds), flops + shared.flops + own.flops)
+
+
+def foresee(ground: Ground, tell: Tell, measure: Measure = measure_here) -> Prospect:
     """Measures the device on a few candidates and looks ahead.
 
     Raises `InfeasibleError` when no candidate fits, or when the search could not pay for the measurement.
     """
     shapes = _typical(ground, prepare(ground.spec, ground.space, ground.appraiser()))
     began = time.monotonic()
-    torch.set_num_threads(ground.threads)
     memory = ground.spec.budget.candidate.memory
-    speed, flops = measure_speed(shapes, ground.device, ground.threads, ground.precision, memory)
-    alone, more = _alone(shapes[0], ground)
-    flops, seconds = flops + more, time.monotonic() - began
+    measured = measure(shapes, ground.device, ground.threads, ground.all_threads, memory)
+    speed, alone, flops, seconds = measured.speed, measured.alone, measured.flops, time.monotonic() - began
     if flops > ground.spec.budget.search_compute:
         raise InfeasibleError(
             f"the search must pay for measuring the device, {format_flops(flops)}, and has "
@@ -152,24 +184,12 @@ def _typical(ground: Ground, found: Forecast) -> list[Candidate]:
     return first or [ground.space.decode(ground.space.uniform(0))]
 
 
-def _alone(candidate: Candidate, ground: Ground) -> tuple[float, int]:
-    """How many times faster a run goes with all threads than with a worker's share, and the FLOPs of trying it."""
-    if ground.all_threads == ground.threads:
-        return 1.0, 0
-    timings = []
-    for threads in (ground.threads, ground.all_threads):
-        torch.set_num_threads(threads)
-        timings.append(time_steps(candidate, ground.device, ground.precision, ground.spec.budget.candidate.memory))
-    shared, own = timings
-    return max(1.0, shared.seconds / own.seconds), shared.flops + own.flops
-
-
 def _facts(ground: Ground) -> dict[str, Any]:
     corpus = ground.texts.corpus
     shared = overlap(corpus)
     return {
         "device": ground.device,
-        "device_name": torch.cuda.get_device_name() if ground.device != "cpu" else platform.processor() or "cpu",
+        "device_name": ground.hardware,
         "threads": ground.threads,
         "all_threads": ground.all_threads,
         "precision": ground.precision,

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from nas.spec import SearchSpec
     from services.ground import Ground
     from services.home import Home
+    from services.worker.fleet import Fleet
 
 PAUSED_EXIT = 130
 
@@ -60,10 +61,11 @@ def run(
     from services.foreground import begin
 
     read = _for_engine(load_spec(spec), engine)
-    with opened() as (home, store):
+    with opened() as (home, store), _fleet(ray) as fleet:
         with _begins(), _located(spec):
-            record, ground = begin(home, store, read, spec.absolute().parent, tell, lambda found: _agree(found, yes))
-        _drive(home, store, record.id, ground, engine, ray, output)
+            base = spec.absolute().parent
+            record, ground = begin(home, store, read, base, tell, lambda found: _agree(found, yes), fleet)
+        _drive(home, store, record.id, ground, engine, output, cluster=bool(ray))
 
 
 def fit(
@@ -87,11 +89,11 @@ def fit(
 
     seconds = parse_seconds(time, "--time")
     corpus = texts[0] if len(texts) == 1 else {"train": texts}
-    with opened() as (home, store):
+    with opened() as (home, store), _fleet(ray) as fleet:
         with _begins():
             spec = _for_engine(quick_spec(corpus, seconds, space, parallel, seed, home, tell), engine)
-            record, ground = begin(home, store, spec, Path.cwd(), tell, lambda found: _agree(found, yes))
-        _drive(home, store, record.id, ground, engine, ray, output)
+            record, ground = begin(home, store, spec, Path.cwd(), tell, lambda found: _agree(found, yes), fleet)
+        _drive(home, store, record.id, ground, engine, output, cluster=bool(ray))
 
 
 def resume(
@@ -121,7 +123,8 @@ def resume(
         from services.ground import survey_again
 
         ground = survey_again(parse_spec(record.spec), record.setting, home, tell)
-        _drive(home, store, record.id, ground, engine, ray, output)
+        with _fleet(ray):
+            _drive(home, store, record.id, ground, engine, output, cluster=bool(ray))
 
 
 @contextmanager
@@ -152,8 +155,22 @@ def _for_engine(spec: "SearchSpec", engine: Engine) -> "SearchSpec":
     return replace(spec, method=replace(spec.method, parallel=1)) if engine is Engine.INLINE else spec
 
 
+@contextmanager
+def _fleet(address: str) -> Iterator["Fleet | None"]:
+    """The machines of a cluster, connected within the block; ``None`` without an address."""
+    if not address:
+        yield None
+        return
+    from services.worker.cluster import connected
+
+    with connected(address):
+        from services.worker.fleet import Fleet
+
+        yield Fleet()
+
+
 def _drive(
-    home: "Home", store: "Store", search_id: str, ground: "Ground", engine: Engine, ray: str, output: Format
+    home: "Home", store: "Store", search_id: str, ground: "Ground", engine: Engine, output: Format, *, cluster: bool
 ) -> None:
     """Drives a search and prints how it ended."""
     from services.foreground import drive_inline, drive_on_ray
@@ -164,9 +181,13 @@ def _drive(
         with Progress(store, search_id, after=seen) as progress:
             if engine is Engine.INLINE:
                 drive_inline(home, store, search_id, ground, progress.look, say)
+            elif cluster:
+                drive_on_ray(home, store, search_id, progress.look, say, cluster=True)
             else:
-                cpus = ground.threads * ground.spec.method.parallel
-                drive_on_ray(home, store, search_id, ray or None, cpus, progress.look, say)
+                from services.worker.cluster import connected
+
+                with connected(None, ground.threads * ground.spec.method.parallel):
+                    drive_on_ray(home, store, search_id, progress.look, say, cluster=False)
     except (Exception, KeyboardInterrupt) as error:
         if not isinstance(error, LeaseError):
             happened = "interrupted" if isinstance(error, KeyboardInterrupt) else "failed"

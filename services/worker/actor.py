@@ -1,19 +1,21 @@
 """The driver of a search as a detached Ray actor: it lives on when the command that started it does not."""
 
-from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import ray
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from nas.adapters.sql.store import open_store
 from nas.adapters.tune.engine import TuneEngine
+from nas.adapters.tune.messages import Needs
 from nas.ports import Assignment, Engine
 from nas.spec import parse_spec
 from services.ground import Ground, open_workshop, survey_again
 from services.home import Home
 from services.worker.driver import Note, SearchDriver
+from services.worker.fleet import Fleet
 from services.worker.lease import held
 
 
@@ -26,15 +28,14 @@ class DriverActor:
         self._driver: SearchDriver | None = None
         self._interrupted = False
 
-    def drive(self, home: Home, search_id: str) -> None:
+    def drive(self, home: Home, search_id: str, cluster: bool) -> None:
         """Until the search ends or pauses; raises what ended it."""
         store = open_store(home.database)
         try:
             record = store.search(search_id)
             with held(store, search_id, self._lines.append) as lease:
                 ground = survey_again(parse_spec(record.spec), record.setting, home, lambda topic, line: None)
-                base = Path(record.setting["base"])
-                engine = partial(_engine, ground, base, home)
+                engine = partial(_engine, ground, Path(record.setting["base"]), home, cluster)
                 self._driver = SearchDriver(home, lease, search_id, ground, engine, self._lines.append)
                 if self._interrupted:
                     self._driver.interrupt()
@@ -53,24 +54,28 @@ class DriverActor:
         return self._lines[after:]
 
 
-def _engine(ground: Ground, base: Path, home: Home, note: Note) -> Engine:
+def _engine(ground: Ground, base: Path, home: Home, cluster: bool, note: Note) -> Engine:
     threads = (ground.threads, ground.all_threads)
     fingerprint = ground.texts.corpus.fingerprint
     workshop = partial(open_workshop, ground.spec, base, home, fingerprint, ground.device, *threads)
     reuse = ground.device == "cpu"  # where there is no memory of a device to be given back
-    needs = partial(_needs, ground.device, ground.threads, ground.all_threads)
+    needs = partial(_needs, ground, Fleet() if cluster else None)
     return TuneEngine(workshop, ground.spec.method.parallel, needs, note, reuse=reuse)
 
 
-def _needs(device: str, threads: int, all_threads: int, assignment: Assignment) -> Mapping[str, float]:
-    if device != "cpu":
-        return {"CPU": 1, "GPU": 1}
-    return {"CPU": all_threads if assignment.final else threads}
+def _needs(ground: Ground, fleet: Fleet | None, assignment: Assignment) -> Needs:
+    """What a run needs: the threads or the device that it was planned with, on a machine that has that very device."""
+    threads = ground.all_threads if assignment.final else ground.threads
+    bundle = {"CPU": float(threads)} if ground.device == "cpu" else {"CPU": 1.0, "GPU": 1.0}
+    nodes = fleet.with_hardware(ground.device, ground.hardware) if fleet is not None else []
+    return Needs(bundle, tuple(node.id for node in nodes))
 
 
-def start(home: Home, search_id: str) -> tuple[Any, Any]:
+def start(home: Home, search_id: str, *, cluster: bool) -> tuple[Any, Any]:
     """The actor, and what its run will come to."""
-    actor: Any = DriverActor.options(  # type: ignore[attr-defined]
-        name=f"driver-{search_id}", lifetime="detached", max_concurrency=3
-    ).remote()
-    return actor, actor.drive.remote(home, search_id)
+    options: dict[str, Any] = {"name": f"driver-{search_id}", "lifetime": "detached", "max_concurrency": 3}
+    if cluster and home.database.startswith("sqlite"):  # which only this machine can open
+        here = ray.get_runtime_context().get_node_id()
+        options["scheduling_strategy"] = NodeAffinitySchedulingStrategy(here, soft=False)
+    actor: Any = DriverActor.options(**options).remote()  # type: ignore[attr-defined]
+    return actor, actor.drive.remote(home, search_id, cluster)

@@ -31,6 +31,8 @@ def connected(address: str | None, cpus: int = 0) -> Iterator[None]:
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
     if address:
+        if any(token.exists() for token in _tokens()):  # else an address is tried without one
+            os.environ.setdefault("RAY_AUTH_MODE", "token")
         with _initialised(address, address=address):
             yield
         return
@@ -44,6 +46,12 @@ def connected(address: str | None, cpus: int = 0) -> Iterator[None]:
     }
     with reaped(folder), _initialised("this machine", **local):
         yield
+
+
+def _tokens() -> list[Path]:
+    """Where Ray keeps the token of its clusters."""
+    named = os.environ.get("RAY_AUTH_TOKEN_PATH")
+    return [Path(named)] if named else [Path.home() / ".ray" / "auth_token"]
 
 
 @contextmanager

@@ -10,6 +10,7 @@ from nas.curve import RUNGS
 from nas.ledger import FINAL, SEARCH, Ledger
 from nas.ports import Store
 from nas.records import (
+    AttemptRecord,
     CandidateRecord,
     CandidateState,
     CurvePoint,
@@ -79,6 +80,10 @@ PLOTS = (
 )
 
 
+IDLE = 0.25
+"""Seconds that each candidate held its worker without training."""
+
+
 def fill(store: Store, plots: tuple[Plot, ...] = PLOTS, *, minimize: tuple[str, ...] = MINIMIZE, **search: Any) -> str:
     """Writes the sample into ``store``; ``search`` replaces fields of its search record. Returns the search's id."""
     with store.transaction():
@@ -98,6 +103,7 @@ def _write(store: Store, plots: tuple[Plot, ...], search: SearchRecord) -> None:
         for decision in decisions(record, plot):
             store.add_decision(decision)
         if record.train_flops_planned:
+            store.add_attempt(AttemptRecord(ID, number, 0, at, "", at + record.seconds + IDLE, str(record.state)))
             account = FINAL if plot.origin is Origin.FINAL else SEARCH
             spent = record.train_flops_spent + record.eval_flops
             lines.append(book.reserve(account, number, int(record.train_flops_planned * 1.05), at))

@@ -71,10 +71,11 @@ def test_numbers_say_how_they_are_known(html: str) -> None:
     for kind in ("measured", "calculated", "predicted"):
         assert f'<span class="source {kind}">{kind}</span>' in html
     values = re.findall(r'<dd class="value">.*?</div>', html)
-    assert len(values) == 8
+    assert len(values) == 9
     assert all('class="source ' in value for value in values)
     assert "at most 3.2 TFLOP" in html
     assert "95% interval 6% to 79%" in html
+    assert "median of the candidates, at most 250 ms" in html
 
 
 def test_specification_and_setting(html: str) -> None:

@@ -176,3 +176,10 @@ def test_a_view_of_a_search_that_has_nothing_yet(build: Build) -> None:
 def test_unknown_search(store: SqlStore) -> None:
     with pytest.raises(NotFoundError):
         view(store, "none")
+
+
+def test_time_that_workers_did_not_train(build: Build) -> None:
+    """Of candidates with one attempt, since only their seconds are those of that attempt."""
+    seen = build()
+    trained = [own for own in seen.candidates if own.train_flops_planned]
+    assert seen.idle_seconds == pytest.approx([sample.IDLE] * len(trained), abs=1e-6)

@@ -3,21 +3,17 @@
 import os
 import tempfile
 import uuid
-from collections.abc import Callable, Mapping
-from functools import partial
+from collections.abc import Callable
 from typing import Any
 
 from ray import tune
 from ray.tune import CheckpointConfig, FailureConfig, PlacementGroupFactory, RunConfig, TuneConfig, Tuner
 
-from nas.adapters.tune.messages import Order
+from nas.adapters.tune.messages import Needs
 from nas.adapters.tune.scheduler import Floor, FloorScheduler, FloorSearcher
 from nas.adapters.tune.trainable import Trainable
 from nas.ports import Assignment, Driver
 from nas.train.worker import Workshop
-
-Resources = Callable[[Assignment], Mapping[str, float]]
-"""What a run needs of a node, in Ray's words: CPU, GPU and resources of one's own."""
 
 _SETTINGS = {
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
@@ -40,20 +36,20 @@ class TuneEngine:
         self,
         workshop: Callable[[], Workshop],
         parallel: int,
-        resources: Resources,
+        needs: Callable[[Assignment], Needs],
         note: Callable[[int, str], None] = lambda number, message: None,
         reuse: bool = False,
     ) -> None:
         """``workshop`` must be picklable; each worker calls it once. With ``reuse`` a worker goes on to the next run
         of the same needs, which saves the imports; without, each has a fresh process (a GPU's memory is free then)."""
         self._reuse = reuse
-        self._workshop, self._parallel, self._resources, self._note = workshop, parallel, resources, note
+        self._workshop, self._parallel, self._needs, self._note = workshop, parallel, needs, note
 
     def run(self, driver: Driver, halted: Callable[[], bool] = lambda: False) -> None:
         for name, value in _SETTINGS.items():
             os.environ.setdefault(name, value)
         os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = str(self._parallel)  # workers start beside each other
-        floor = Floor(driver, self._parallel, self._workshop, halted, self._note)
+        floor = Floor(driver, self._parallel, self._workshop, self._needs, halted, self._note)
         with tempfile.TemporaryDirectory(prefix="nas-tune-") as folder:
             self._tuner(floor, folder).fit()
         if floor.error is not None:
@@ -61,7 +57,7 @@ class TuneEngine:
 
     def _tuner(self, floor: Floor, folder: str) -> Tuner:
         return Tuner(
-            tune.with_resources(Trainable, partial(_placement, self._resources)),
+            tune.with_resources(Trainable, _placement),
             tune_config=TuneConfig(
                 search_alg=FloorSearcher(floor),
                 scheduler=FloorScheduler(floor),
@@ -80,9 +76,12 @@ class TuneEngine:
         )
 
 
-def _placement(resources: Resources, config: dict[str, Any]) -> PlacementGroupFactory:
-    order: Order = config["order"]
-    return PlacementGroupFactory([dict(resources(order.assignment))])
+def _placement(config: dict[str, Any]) -> PlacementGroupFactory:
+    needs: Needs = config["order"].needs
+    if not needs.nodes:
+        return PlacementGroupFactory([dict(needs.bundle)])
+    selector = {"ray.io/node-id": f"in({','.join(needs.nodes)})"}
+    return PlacementGroupFactory([dict(needs.bundle)], bundle_label_selector=[selector])
 
 
 def _name(trial: Any) -> str:

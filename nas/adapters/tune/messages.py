@@ -1,7 +1,7 @@
 """What a worker and its engine say to each other."""
 
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from nas.errors import NasError
@@ -11,11 +11,25 @@ from nas.train.worker import Workshop
 
 
 @dataclass(frozen=True, slots=True)
+class Needs:
+    """What a run needs of a machine.
+
+    Attributes:
+        bundle: in Ray's words: CPU, GPU and resources of one's own.
+        nodes: ids of the machines that will do; empty for any.
+    """
+
+    bundle: Mapping[str, float]
+    nodes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Order:
-    """What a worker is to do, and how it opens the place to do it in."""
+    """What a worker is to do, how it opens the place to do it in, and what it needs."""
 
     assignment: Assignment
     workshop: Callable[[], Workshop]
+    needs: Needs
 
 
 @dataclass(frozen=True, slots=True)

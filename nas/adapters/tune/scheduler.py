@@ -11,7 +11,7 @@ from typing import Any
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 from ray.tune.search import Searcher
 
-from nas.adapters.tune.messages import Crashed, Failed, Note, Order, Reported
+from nas.adapters.tune.messages import Crashed, Failed, Needs, Note, Order, Reported
 from nas.adapters.tune.trainable import ITEMS
 from nas.outcome import INTERRUPTED, LOST, STOPPED, ended
 from nas.ports import Assignment, Driver, Outcome, Wait
@@ -39,10 +39,11 @@ class Floor:
         driver: Driver,
         parallel: int,
         workshop: Callable[[], Workshop],
+        needs: Callable[[Assignment], Needs],
         halted: Callable[[], bool],
         note: Callable[[int, str], None],
     ) -> None:
-        self.workshop, self.parallel = workshop, parallel
+        self.workshop, self.parallel, self.needs = workshop, parallel, needs
         self.driver, self.note = driver, note
         self.runs: dict[str, _Run] = {}
         self.error: BaseException | None = None
@@ -63,7 +64,8 @@ class Floor:
         answer = self._guarded(self.driver.next)
         if isinstance(answer, Assignment):
             self.runs[trial_id] = _Run(answer)
-            return Order(answer, self.workshop)
+            needs = self._guarded(lambda: self.needs(answer))
+            return Order(answer, self.workshop, needs) if needs is not None else None
         if not self.runs:
             self.over = True
             if isinstance(answer, Wait):

@@ -1,4 +1,5 @@
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -6,12 +7,13 @@ import pytest
 from optuna.trial import TrialState
 
 from nas.appraise import Appraiser
+from nas.candidate import Candidate
 from nas.data.texts import Texts
 from nas.forecast import allowance, forecast
 from nas.gate import Admitted, Rejected
 from nas.ports import Suggester, Suggestion
 from nas.propose import RANDOM_AFTER, UNIFORM_SEEDS, Proposal, Proposer, seeds
-from nas.records import CandidateState, Origin
+from nas.records import CandidateRecord, CandidateState, Origin
 from nas.space import Knobs, Space, load_space
 from tests.helpers import Simulation, Worlds, spec_of, study_of
 
@@ -182,3 +184,47 @@ def test_a_study_that_is_lost_is_told_all_again(make: Worlds) -> None:
     simulation.running.clear()
     simulation.run(world.enter(), 15)
     assert len(world.candidates) > len(candidates), "it goes on"
+
+
+# --- candidates that come from elsewhere ---
+
+
+def record_of(candidate: Candidate, knobs: Knobs, state: CandidateState = CandidateState.QUEUED) -> CandidateRecord:
+    return CandidateRecord("s", 0, candidate.id, Origin.GIVEN, state, 0.0, candidate.to_dict(), knobs)
+
+
+def test_the_point_that_is_a_candidate(appraiser: Appraiser) -> None:
+    proposer = proposer_of(Stubborn([SPACE.uniform(0)]), appraiser)
+    for knobs in map(SPACE.uniform, range(20)):
+        candidate = SPACE.decode(knobs)
+        assert SPACE.decode(proposer.knobs(candidate)) == candidate
+        odd = replace(candidate, architecture=replace(candidate.architecture, mlp_width=17))
+        assert proposer.knobs(odd) == {}
+
+
+def test_a_candidate_that_is_adopted_is_named_and_not_proposed(appraiser: Appraiser) -> None:
+    space = load_space({"knobs": TWO})
+    suggester = Stubborn([{"depth": 1}])
+    proposer = proposer_of(suggester, appraiser, space)
+    candidate = space.decode({"depth": 1})
+    proposer.adopt(record_of(candidate, proposer.knobs(candidate)))
+    assert (suggester.given, suggester.named, suggester.told) == ([{"depth": 1}], {0: 0}, [])
+    only = proposer.propose()
+    assert only is not None and only.candidate == space.decode({"depth": 2})
+    proposer.accept(only, 1)
+    assert proposer.propose() is None, "the other one is known"
+    assert ("forgotten", 0) not in suggester.told
+    refused = replace(record_of(candidate, {"depth": 1}, CandidateState.REJECTED), number=2)
+    proposer.adopt(refused)
+    assert suggester.told[-1] == ("infeasible", suggester.named[2]), "what ended already is told at once"
+
+
+def test_a_candidate_from_outside_is_known_and_not_told(appraiser: Appraiser) -> None:
+    suggester = Stubborn([SPACE.uniform(0)])
+    proposer = proposer_of(suggester, appraiser)
+    outside = SPACE.decode(SPACE.uniform(0))
+    outside = replace(outside, architecture=replace(outside.architecture, mlp_width=17))
+    own = record_of(outside, {})
+    proposer.adopt(own)
+    proposer.learn(replace(own, state=CandidateState.COMPLETED, val_bpb=3.0))
+    assert (suggester.given, suggester.named, suggester.told) == ([], {}, [])

@@ -12,8 +12,9 @@ import pytest
 from optuna.trial import FrozenTrial, TrialState
 
 from nas.appraise import Appraiser
+from nas.candidate import Candidate
 from nas.data.texts import Texts
-from nas.errors import InfeasibleError, StateError
+from nas.errors import InfeasibleError, NasError, StateError
 from nas.gate import MINIMUM_STEPS
 from nas.ledger import FINAL, SEARCH
 from nas.outcome import objectives
@@ -22,7 +23,7 @@ from nas.plan import Plan, Speed
 from nas.ports import Assignment, Done, Outcome, Wait
 from nas.prune import Policy, Standing, decide
 from nas.records import CandidateState, CurvePoint, LedgerRecord, Origin, Verdict
-from nas.search import MAXIMUM_LOST, Search, choose, describe, prepare
+from nas.search import MAXIMUM_FAILED, MAXIMUM_LOST, Search, abandon, choose, describe, prepare
 from nas.space import Knobs, load_space
 from nas.spec import SearchSpec
 from tests.helpers import SMALL, SPACE, SPEED, Fated, Simulation, Watched, World, Worlds, spec_of, study_of, timeless
@@ -423,6 +424,320 @@ def test_a_search_that_is_stopped_makes_its_final_run(make: Worlds) -> None:
     world.run(Stopping(search))
     assert [str(own.origin) for own in world.candidates] == ["dial", "final"]
     assert search.next() == Done("stopped")
+
+
+# --- Candidates that are given ----------------------------------------------------------------------------------------
+
+GIVEN: Knobs = {
+    "depth": 1, "width": 16, "vocabulary": 320, "head_size": 8, "context": 64, "batch_tokens": 128, "mlp_ratio": 2,
+    "matrix_rate": 0.7,
+}  # fmt: skip
+
+
+def given(**knobs: Any) -> Candidate:
+    """A point of the space that the gate admits, unless knobs are changed."""
+    return load_space(SPACE).decode({**GIVEN, **knobs})
+
+
+def outside() -> Candidate:
+    """As `given`, with an MLP that no point of the space has."""
+    inside = given()
+    return replace(inside, architecture=replace(inside.architecture, mlp_width=20))
+
+
+def handed(search: Search) -> Assignment:
+    answer = search.next()
+    assert isinstance(answer, Assignment)
+    return answer
+
+
+def ended(assignment: Assignment, kind: str = "completed", share: float = 1.0) -> Outcome:
+    """An outcome after a share of the steps."""
+    plan = assignment.plan
+    spent, loss = int(share * plan.steps) * plan.step_flops, 3.0 if kind == "completed" else None
+    return Outcome(assignment.number, assignment.attempt, kind, spent, spent, 0, 1.0, val_bpb=loss, detail="by fate")
+
+
+def told_of(world: World, number: int) -> FrozenTrial | None:
+    return next((trial for trial in trials(world) if trial.user_attrs.get("number") == number), None)
+
+
+def test_a_given_candidate_runs_before_any_that_is_new(make: Worlds) -> None:
+    world = make()
+    search = world.enter()
+    first = handed(search)
+    assert search.enqueue(given()) == "is candidate 1, queued"
+    waiting = world.candidates[1]
+    assert (waiting.origin, waiting.state, waiting.plan) == (Origin.GIVEN, CandidateState.QUEUED, {})
+    assert waiting.knobs == load_space(SPACE).encode(given())
+    assert world.store.events("s")[-1].message == f"given: {describe(given())} is candidate 1, queued"
+    asked = world.suggesters[-1].asked()
+    search.finish(ended(first))
+    own = handed(search)
+    assert (own.number, own.attempt, own.candidate) == (1, 0, given())
+    assert world.suggesters[-1].asked() == asked, "nothing else was proposed"
+    record = world.candidates[1]
+    assert (record.state, record.train_flops_planned) == (CandidateState.TRAINING, own.plan.train_flops)
+    assert search.ledger.balance(SEARCH).reserved == own.plan.flops
+    search.finish(ended(own))
+    trial = told_of(world, 1)
+    assert trial is not None and (trial.state, trial.values) == (
+        TrialState.COMPLETE,
+        objectives(world.spec.minimize, world.candidates[1]),
+    )
+    assert handed(search).number == 2
+
+
+def test_the_suggester_knows_nothing_of_what_is_not_in_its_space(make: Worlds) -> None:
+    world = make()
+    search = world.enter()
+    asked = world.suggesters[-1].asked()
+    assert search.enqueue(outside()) == "is candidate 0, queued"
+    assert world.candidates[0].knobs == {}
+    own = handed(search)
+    assert own.candidate == outside()
+    search.finish(ended(own))
+    assert world.candidates[0].state is CandidateState.COMPLETED
+    assert world.suggesters[-1].asked() == asked and trials(world) == []
+    assert handed(world.enter()).number == 1, "nor does one that comes after stumble over it"
+    assert told_of(world, 0) is None and choose(world.spec, world.candidates) == world.candidates[0]
+
+
+@pytest.mark.parametrize("inside", [True, False])
+def test_what_is_given_passes_the_gate_first(make: Worlds, inside: bool) -> None:
+    world = make()
+    search = world.enter()
+    large = given(depth=2, width=32, mlp_ratio=3)
+    if not inside:
+        large = replace(large, architecture=replace(large.architecture, mlp_width=84))
+    answer = search.enqueue(large)
+    (record,) = world.candidates
+    assert (record.state, record.origin, record.plan) == (CandidateState.REJECTED, Origin.GIVEN, {})
+    limit, _, rest = record.reason.partition(": needs ")
+    assert rest and answer == f"is candidate 0, rejected: {record.reason}"
+    trial = told_of(world, 0)
+    if inside:
+        assert trial is not None and trial.state is TrialState.PRUNED and trial.constraints[limit] > 0
+    else:
+        assert trial is None
+    assert handed(search).number == 1
+    assert search.enqueue(large) == "is candidate 0 already, rejected"
+
+
+def test_what_is_known_is_not_run_again(make: Worlds) -> None:
+    world = make()
+    search = world.enter()
+    first = handed(search)
+    search.enqueue(given())
+    assert search.enqueue(first.candidate) == "is candidate 0 already, training"
+    assert search.enqueue(given()) == "is candidate 1 already, queued"
+    assert len(world.candidates) == 2
+    search.finish(ended(first))
+    assert Simulation(0, parallel=1).run(search, 1000)
+    assert len({own.id for own in searched(world)}) == len(searched(world)), "nor is it proposed"
+
+
+def test_it_may_come_too_late(make: Worlds) -> None:
+    world = make(spec_of(budget={"total": {"compute": "1GFLOP", "candidates": 1}}))
+    search = world.enter()
+    assert Simulation(0, parallel=1).run(search, 1000)
+    assert search.enqueue(given()).startswith("comes too late: the ")
+    assert world.enter().enqueue(given()) == "comes too late: the search is over"
+    stopped = make().enter()
+    stopped.stop()
+    assert stopped.enqueue(given()) == "comes too late: stopped"
+
+
+@pytest.mark.parametrize("candidate", [given(), outside()], ids=["inside", "outside"])
+def test_what_waits_survives_its_driver(make: Worlds, candidate: Candidate) -> None:
+    worlds = [make(), make()]
+    for world, deaths in zip(worlds, (0, 2), strict=True):
+        search = world.enter()
+        first = handed(search)
+        search.enqueue(candidate)
+        search.finish(ended(first))
+        for _ in range(deaths):
+            search = world.enter()
+        assert Simulation(0, parallel=1).run(search, 1000)
+        assert world.candidates[1].origin is Origin.GIVEN and world.candidates[1].plan
+    assert worlds[0].fate() == worlds[1].fate()
+
+
+def test_it_is_trained_as_any_other(make: Worlds) -> None:
+    """In truth, and chosen if it is the best."""
+    world = make(spec_of(budget={"total": {"compute": "1GFLOP", "candidates": 1}}))
+    search = world.enter()
+    search.enqueue(given())
+    world.run(search)
+    record, final = world.candidates
+    assert (record.state, record.candidate) == (CandidateState.COMPLETED, given().to_dict())
+    assert final.origin is Origin.FINAL and final.reason.startswith("candidate 0 scaled to ")
+    assert record.costs["memory_bytes"] > 0 and record.artifact
+    check_account(world.spec, world.store.ledger("s"))
+
+
+def test_it_counts(make: Worlds) -> None:
+    world = make(spec_of(budget={"total": {"compute": "3GFLOP", "candidates": 3}}))
+    search = world.enter()
+    search.enqueue(given())
+    search.enqueue(given(depth=2, width=32, mlp_ratio=3))  # rejected: counts for nothing
+    while not (answer := handed(search)).final:
+        search.finish(ended(answer))
+    trained = [own.origin for own in searched(world) if own.state is not CandidateState.REJECTED]
+    assert trained == [Origin.GIVEN, Origin.DIAL, Origin.LARGEST]
+
+
+def test_what_the_search_cannot_pay_is_cancelled(make: Worlds) -> None:
+    world = make(spec_of(budget={"total": {"compute": "800MFLOP"}, "final": 0}))
+    search = world.enter()
+    for rate in (0.5, 0.6, 0.7, 0.8):
+        search.enqueue(given(matrix_rate=rate))
+    while isinstance(answer := search.next(), Assignment):
+        search.finish(ended(answer))
+    states = [own.state for own in world.candidates]
+    assert states == [*2 * [CandidateState.COMPLETED], *2 * [CandidateState.CANCELLED]]
+    assert all(own.plan == {} for own in world.candidates[2:])
+    assert answer == Done("the budget is spent")
+    trial = told_of(world, 3)
+    assert trial is not None and trial.state is TrialState.FAIL, "nothing is to be learned from it"
+    assert [own.kind for own in world.store.events("s") if own.number == 3] == ["given", "cancelled"]
+    check_account(world.spec, world.store.ledger("s"))
+
+
+# --- Searches that are cancelled --------------------------------------------------------------------------------------
+
+
+def test_cancelling_settles_what_waits_and_then_what_is_interrupted(make: Worlds) -> None:
+    world = make(spec_of(method={"parallel": 2}))
+    search = world.enter()
+    lost, training = handed(search), handed(search)
+    step = lost.plan.step_flops
+    search.report(CurvePoint("s", lost.number, 0, 5, 0.1, 5 * step, 2.5, train_bpb=8.0, eval_flops=11))
+    search.finish(ended(lost, "lost", share=0.1))
+    search.enqueue(given())
+    search.enqueue(outside())
+    search.cancel()
+    assert search.ledger.balance(SEARCH).reserved == training.plan.flops, "it is still at work"
+    states = [own.state for own in world.candidates]
+    assert states == [CandidateState.CANCELLED, CandidateState.TRAINING, *2 * [CandidateState.CANCELLED]]
+    waited = world.candidates[0]
+    assert (waited.train_flops_spent, waited.eval_flops, waited.seconds) == (5 * step, 11, 2.5)
+    search.finish(ended(training, "interrupted", share=0.5))
+    assert world.candidates[1].state is CandidateState.CANCELLED
+    assert world.candidates[1].train_flops_spent == training.plan.steps // 2 * training.plan.step_flops
+    assert search.next() == Done("cancelled"), "nor is there a final run"
+    settled = {line.number: (line.flops, line.note) for line in world.store.ledger("s") if line.kind == "settle"}
+    assert settled == {0: (5 * step + 11, "cancelled"), 1: (world.candidates[1].train_flops_spent, "cancelled")}
+    check_account(world.spec, world.store.ledger("s"))
+    assert search.ledger.balance(SEARCH).reserved == 0
+    told = {trial.user_attrs["number"]: trial.state for trial in trials(world)}
+    assert told == dict.fromkeys(range(3), TrialState.FAIL)
+    search.cancel()
+    assert sum(event.kind == "cancelled" for event in world.store.events("s")) == 4, "twice is once"
+
+
+def test_what_ends_while_a_search_is_cancelled_counts(make: Worlds) -> None:
+    world = make()
+    search = world.enter()
+    first = handed(search)
+    search.cancel()
+    search.finish(ended(first))
+    assert [own.state for own in world.candidates] == [CandidateState.COMPLETED]
+    assert search.enqueue(given()) == "comes too late: cancelled"
+
+
+# --- Attempts that end before their time ------------------------------------------------------------------------------
+
+
+def test_an_interruption_does_not_count_against_a_candidate(make: Worlds) -> None:
+    world = make()
+    search = world.enter()
+    kinds = [*["interrupted"] * (MAXIMUM_LOST + 1), *["lost"] * (MAXIMUM_LOST - 1), "interrupted"]
+    for attempt, kind in enumerate(kinds):
+        own = handed(search)
+        assert (own.number, own.attempt) == (0, attempt)
+        reserved = search.ledger.balance(SEARCH).reserved
+        search.finish(ended(own, kind, share=0.5))
+        assert world.candidates[0].state is CandidateState.QUEUED
+        assert search.ledger.balance(SEARCH).reserved == reserved == own.plan.flops
+    assert [own.outcome for own in world.store.attempts("s", 0)] == kinds
+    search.finish(ended(handed(search), "lost"))
+    assert world.candidates[0].state is CandidateState.FAILED
+
+
+def test_what_was_left_in_training_goes_back_in_the_queue(make: Worlds) -> None:
+    world = make(spec_of(method={"parallel": 2}))
+    search = world.enter()
+    done, again, fresh = handed(search), handed(search), handed(search)
+    search.finish(ended(done))
+    search.finish(ended(again, "lost"))
+    assert handed(search).attempt == 1
+    abandon(world.store, "s", 7.5)
+    assert [own.state for own in world.candidates] == [CandidateState.COMPLETED, *2 * [CandidateState.QUEUED]]
+    attempts = {(own.number, own.attempt): (own.outcome, own.finished_at) for own in world.store.attempts("s")}
+    assert attempts == {
+        (done.number, 0): ("completed", 0.0),
+        (again.number, 0): ("lost", 0.0),
+        (again.number, 1): ("abandoned", 7.5),
+        (fresh.number, 0): ("abandoned", 7.5),
+    }
+    events = [(own.kind, own.number, own.level) for own in world.store.events("s")][-2:]
+    assert events == [("abandoned", 1, "warning"), ("abandoned", 2, "warning")]
+    before = world.store.events("s")
+    abandon(world.store, "s", 8.0)
+    assert world.store.events("s") == before, "once"
+
+
+def test_what_was_made_again_is_written_down_and_not_charged(make: Worlds) -> None:
+    """Real training: the driver dies twice behind a rung, and the checkpoint of the rung is what it goes on from."""
+    world = make(spec_of(budget={"total": {"compute": "1GFLOP", "candidates": 1}}))
+
+    class Dying(Watched):
+        def report(self, point: CurvePoint) -> Verdict:
+            verdict = super().report(point)
+            if point.progress > 0.2:
+                raise Died
+            return verdict
+
+    with pytest.raises(Died):
+        world.run(Dying(world.enter()))
+    reached = world.store.points("s", 0)[-1].step
+    rung = next(point.step for point in world.store.points("s", 0) if point.rung == 0.125)
+    with pytest.raises(Died):
+        world.run(Dying(world.enter()))
+    world.run()
+    first, second, third = world.store.attempts("s", 0)
+    assert [(own.first_step, own.outcome) for own in (first, second, third)] == [
+        (0, "abandoned"),
+        (rung, "abandoned"),
+        (rung, "completed"),
+    ]
+    own, steps = world.candidates[0], Plan.from_dict(world.candidates[0].plan).steps
+    assert (first.last_step, third.last_step) == (reached, steps)
+    step_flops = Plan.from_dict(own.plan).step_flops
+    walked = reached + (second.last_step - rung) + (steps - rung)
+    assert own.repeated_flops == (walked - steps) * step_flops > 0
+    assert own.train_flops_spent == steps * step_flops
+    (settled,) = [line for line in world.store.ledger("s") if line.kind == "settle" and line.number == 0]
+    assert settled.flops == own.train_flops_spent + own.eval_flops
+    assert world.candidates[1].repeated_flops == 0
+
+
+def test_candidates_that_fail_one_after_the_other_end_the_search(make: Worlds) -> None:
+    world = make()
+    search = world.enter()
+    fails = ["lost"] * MAXIMUM_LOST
+    plan = [*fails * (MAXIMUM_FAILED - 1), "completed", *fails * MAXIMUM_FAILED]
+    for kind in plan[:-1]:
+        search.finish(ended(handed(search), kind))
+    last = handed(search)
+    with pytest.raises(NasError, match=r"^3 candidates in a row failed, the last one: by fate$"):
+        search.finish(ended(last, plan[-1]))
+    failed = [own.state for own in world.candidates].count(CandidateState.FAILED)
+    assert (failed, last.number) == (2 * MAXIMUM_FAILED - 1, 2 * MAXIMUM_FAILED - 1)
+    assert [trial.state for trial in trials(world)].count(TrialState.FAIL) == failed, "all is told"
+    check_account(world.spec, world.store.ledger("s"))
+    assert Simulation(0, parallel=1).run(world.enter(), 1000), "another driver may go on"
 
 
 # --- Drivers that die -------------------------------------------------------------------------------------------------

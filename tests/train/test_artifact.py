@@ -7,9 +7,18 @@ import torch
 import torch.nn.functional as F
 
 from nas.candidate import Architecture, Candidate, Deviation, Recipe
+from nas.data.depot import Depot
 from nas.data.texts import Texts
 from nas.errors import NotFoundError, StorageError
-from nas.train.artifact import WEIGHTS, generate, load_artifact, save_artifact
+from nas.train.artifact import (
+    FILES,
+    WEIGHTS,
+    fetch_artifact,
+    generate,
+    load_artifact,
+    publish_artifact,
+    save_artifact,
+)
 from nas.train.model import Transformer
 
 Build = Callable[..., Transformer]
@@ -40,6 +49,23 @@ def test_an_artifact_comes_back(
     assert torch.equal(loaded.logits(tokens), model.logits(tokens))
     size = (tmp_path / "deep" / WEIGHTS).stat().st_size
     assert 0 <= size - 4 * sum(parameter.numel() for parameter in model.parameters()) < 4096  # a shared head once
+
+
+def test_an_artifact_goes_to_another_machine(tmp_path: Path, tiny_texts: Texts, random_model: Build) -> None:
+    here, there, depot = tmp_path / "here", tmp_path / "there", Depot(str(tmp_path / "depot"))
+    save_artifact(here, random_model(PLAIN), tiny_texts.tokenizer(320), Candidate(PLAIN, Recipe(64)))
+    (here / "checkpoint.pt").write_bytes(b"not part of it")
+    publish_artifact(here, depot, "s/7")
+    fetch_artifact(there, depot, "s/7")
+    assert {path.name for path in there.iterdir()} == set(FILES)
+    assert all((there / name).read_bytes() == (here / name).read_bytes() for name in FILES)
+    _, tokenizer, candidate = load_artifact(there)
+    assert (tokenizer, candidate.architecture) == (tiny_texts.tokenizer(320), PLAIN)
+
+
+def test_an_artifact_that_the_depot_has_not(tmp_path: Path) -> None:
+    fetch_artifact(tmp_path / "there", Depot(str(tmp_path / "depot")), "s/7")
+    assert list(tmp_path.rglob("*")) == []
 
 
 def test_nothing_trained(tmp_path: Path) -> None:

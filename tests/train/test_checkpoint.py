@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 import torch
 
+from nas.data.depot import Depot
 from nas.errors import DiskFullError, StorageError
-from nas.train.checkpoint import load_checkpoint, save_checkpoint
+from nas.train.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 
 STATE = {"step": 3, "weights": {"a": torch.arange(5.0)}, "reached": [0.125, 0.25], "note": "x", "none": None}
 
@@ -145,3 +146,71 @@ def test_a_folder_that_cannot_be(tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(b"")
     with pytest.raises(StorageError, match=r"must be writable"):
         save_checkpoint(tmp_path / "file" / "checkpoint.pt", STATE)
+
+
+# --- of machines that share a depot ---
+
+
+def step_of(checkpoint: Checkpoint) -> int | None:
+    saved = checkpoint.load()
+    return None if saved is None else int(saved["step"])
+
+
+@pytest.fixture
+def machines(tmp_path: Path) -> tuple[Checkpoint, Checkpoint]:
+    """The checkpoint of one run, on two machines."""
+    depot = Depot(str(tmp_path / "depot"))
+    here, there = (Checkpoint(tmp_path / name / "checkpoint.pt", depot, "s/7/checkpoint.pt") for name in "ab")
+    return here, there
+
+
+def test_what_is_saved_is_found_by_another_machine(machines: tuple[Checkpoint, Checkpoint], tmp_path: Path) -> None:
+    here, there = machines
+    assert (step_of(here), step_of(there)) == (None, None)
+    here.save(STATE)
+    assert (tmp_path / "depot" / "s" / "7" / "checkpoint.pt").read_bytes() == here.path.read_bytes()
+    assert step_of(there) == 3
+    assert there.path.read_bytes() == here.path.read_bytes()
+
+
+def test_the_depot_knows_best(machines: tuple[Checkpoint, Checkpoint]) -> None:
+    here, there = machines
+    here.save(STATE)
+    assert step_of(there) == 3
+    there.save({**STATE, "step": 9})
+    assert load_checkpoint(here.path)["step"] == 3  # type: ignore[index]
+    assert step_of(here) == 9, "the other machine has got further"
+
+
+def test_a_checkpoint_that_the_depot_has_not_is_none(machines: tuple[Checkpoint, Checkpoint]) -> None:
+    """The run has ended elsewhere, or this file is of another database's search."""
+    here, there = machines
+    here.save(STATE)
+    assert step_of(there) == 3
+    there.delete()
+    assert here.path.is_file() and step_of(here) is None
+    assert not here.path.exists()
+
+
+def test_deleting_deletes_both(machines: tuple[Checkpoint, Checkpoint], tmp_path: Path) -> None:
+    here, _ = machines
+    here.save(STATE)
+    here.delete()
+    assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
+    here.delete()
+
+
+def test_without_a_depot_a_file_is_all(tmp_path: Path) -> None:
+    own = Checkpoint(tmp_path / "checkpoint.pt")
+    own.save(STATE)
+    assert step_of(own) == 3
+    own.delete()
+    assert step_of(own) is None
+
+
+def test_a_copy_that_is_damaged_is_noticed(machines: tuple[Checkpoint, Checkpoint], tmp_path: Path) -> None:
+    here, there = machines
+    here.save(STATE)
+    (tmp_path / "depot" / "s" / "7" / "checkpoint.pt").write_bytes(b"half of it")
+    with pytest.raises(StorageError, match=r"checkpoint.pt: must be a whole checkpoint"):
+        there.load()

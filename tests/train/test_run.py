@@ -23,7 +23,7 @@ from nas.data.texts import Texts
 from nas.plan import Allowance, Plan, Rates, plan_run
 from nas.train import run as run_module
 from nas.train.artifact import WEIGHTS, load_artifact
-from nas.train.checkpoint import Checkpoint
+from nas.train.checkpoint import Checkpoint, load_checkpoint
 from nas.train.evaluate import Score, score
 from nas.train.run import Finish, Report, Request, hash_seed, train
 
@@ -190,6 +190,58 @@ def test_a_killed_run_goes_on_as_if_nothing_had_been(
     assert resumed >= reached[-1] - 1  # saved after each report, when the next is asked for
     assert (tmp_path / "killed" / WEIGHTS).read_bytes() == (tmp_path / "whole" / WEIGHTS).read_bytes()
     assert replace(found, seconds=0.0) == replace(expected, seconds=0.0)
+
+
+@pytest.mark.parametrize("candidate", [CANDIDATE, ROUGH], ids=["plain", "rough"])
+@pytest.mark.parametrize("steps", [0, 7, STEPS - 1])
+def test_a_run_that_is_halted_goes_on_as_if_nothing_had_been(
+    tiny_texts: Texts, tmp_path: Path, candidate: Candidate, steps: int
+) -> None:
+    """Halted before a step, it saves a checkpoint; the one that follows has the same weights and score, to the bit."""
+    whole = request_of(tiny_texts, candidate, artifact=tmp_path / "whole")
+    expected, end = carried_out(whole, tiny_texts)
+    path = tmp_path / "checkpoint.pt"
+    request = replace(whole, artifact=tmp_path / "halted", checkpoint=Checkpoint(path))
+    left = itertools.count(-steps)
+    *before, halted = train(request, tiny_texts, lambda: 0.0, lambda: next(left) >= 0)
+    assert isinstance(halted, Finish)
+    assert (halted.kind, halted.step, halted.validation, halted.test) == ("interrupted", steps, None, None)
+    assert halted.train_flops == steps * request.plan.step_flops
+    assert path.is_file() and not (tmp_path / "halted").exists()
+    (told, *after), found = carried_out(request, tiny_texts)
+    assert told.message == f"resumed at step {steps}"
+    assert {report.first_step for report in after} == {steps}
+    assert [*before, *(replace(report, first_step=0) for report in after)] == expected
+    assert found == end
+    assert (tmp_path / "halted" / WEIGHTS).read_bytes() == (tmp_path / "whole" / WEIGHTS).read_bytes()
+    assert not path.exists()
+
+
+def test_a_run_without_a_checkpoint_is_halted_too(tiny_texts: Texts) -> None:
+    *_, finish = train(request_of(tiny_texts), tiny_texts, halted=lambda: True)
+    assert isinstance(finish, Finish) and (finish.kind, finish.step) == ("interrupted", 0)
+
+
+@pytest.mark.parametrize(("seconds", "others"), [(1e9, 0), (2.5, 3)])
+def test_a_report_is_durable_when_a_checkpoint_follows(
+    tiny_texts: Texts, tmp_path: Path, seconds: float, others: int
+) -> None:
+    """At rungs, and where the clock, which goes on by a tenth of a second a look, says that it is time again."""
+    path = tmp_path / "checkpoint.pt"
+    request = request_of(tiny_texts, checkpoint=Checkpoint(path), checkpoint_seconds=seconds)
+    ticks = itertools.count()
+    last: Report | None = None
+    durable = []
+    for event in train(request, tiny_texts, lambda: next(ticks) * 0.1):
+        if last is not None:
+            saved = load_checkpoint(path)
+            assert (saved is not None and saved["state"]["step"] == last.step) is last.durable
+        last = event if isinstance(event, Report) else None
+        if last is not None and last.durable:
+            durable.append(last.rung)
+    rungs = [rung for rung in durable if rung is not None]
+    assert rungs == list(rung_steps(STEPS).values())
+    assert len(durable) - len(rungs) >= others
 
 
 def test_a_report_that_nobody_got_is_made_again(tiny_texts: Texts, tmp_path: Path) -> None:

@@ -10,12 +10,13 @@ import torch
 from nas.candidate import Architecture, Candidate, Recipe
 from nas.cost import cost
 from nas.curve import RUNGS
+from nas.data.depot import Depot
 from nas.data.evaluation import EvaluationSet
 from nas.data.texts import Texts
 from nas.plan import Allowance, plan_run
 from nas.ports import Assignment, Outcome
 from nas.records import CurvePoint, Verdict
-from nas.train.artifact import load_artifact
+from nas.train.artifact import FILES, load_artifact
 from nas.train.worker import Workshop, carry_out
 
 ARCHITECTURE = Architecture(
@@ -203,3 +204,77 @@ def test_other_errors_are_raised(workshop: Workshop, error: Exception) -> None:
 
     with pytest.raises(type(error), match="mine"):
         Listener(fail).carry_out(assignment_of(workshop.texts), workshop)
+
+
+# --- halted, and on machines that share a depot ---
+
+
+def halting_at(progress: float) -> Listener:
+    """A listener that asks for the end at a point."""
+    listener = Listener()
+    listener.halted = lambda: bool(listener.points) and listener.points[-1].progress >= progress
+    return listener
+
+
+def files(folder: Path) -> set[str]:
+    return {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
+
+
+def test_what_is_halted_goes_on_another_time(workshop: Workshop) -> None:
+    whole = Listener()
+    expected = whole.carry_out(assignment_of(workshop.texts), replace(workshop, artifacts=workshop.artifacts / "whole"))
+    first = halting_at(0.4)
+    halted = first.carry_out(assignment_of(workshop.texts), workshop)
+    last = first.points[-1]
+    assert (halted.kind, halted.train_flops, halted.eval_flops) == ("interrupted", last.flops, last.eval_flops)
+    assert (halted.val_bpb, halted.artifact) == (None, "")
+    assert (workshop.artifacts / "s" / "7" / "checkpoint.pt").is_file()
+    then = Listener()
+    outcome = then.carry_out(replace(assignment_of(workshop.texts), attempt=1), workshop)
+    assert then.notes == [f"resumed at step {last.step}"], "not from the rung before"
+    assert replace(outcome, attempt=0, seconds=0.0) == replace(expected, seconds=0.0)
+    losses = [(point.step, point.train_bpb, point.val_bpb) for point in (*first.points, *then.points)]
+    assert losses == [(point.step, point.train_bpb, point.val_bpb) for point in whole.points]
+
+
+def test_points_at_rungs_are_to_be_recorded_first(workshop: Workshop) -> None:
+    listener = Listener()
+    listener.carry_out(assignment_of(workshop.texts), workshop)
+    assert listener.durable == [point.rung is not None for point in listener.points]
+
+
+def test_a_depot_gets_the_model_and_keeps_no_checkpoint(workshop: Workshop, tmp_path: Path) -> None:
+    shared = tmp_path / "shared"
+    outcome = Listener().carry_out(assignment_of(workshop.texts), replace(workshop, depot=Depot(str(shared))))
+    assert files(shared) == {f"{outcome.artifact}/{name}" for name in FILES}
+    _, _, candidate = load_artifact(shared / outcome.artifact)
+    assert candidate == CANDIDATE
+
+
+def test_another_machine_goes_on_from_the_depot(workshop: Workshop, tmp_path: Path) -> None:
+    shared = Depot(str(tmp_path / "shared"))
+    machines = [replace(workshop, artifacts=tmp_path / name, depot=shared) for name in ("a", "b")]
+    first = halting_at(0.4)
+    assert first.carry_out(assignment_of(workshop.texts), machines[0]).kind == "interrupted"
+    assert files(tmp_path / "shared") == {"s/7/checkpoint.pt"}
+    then = Listener()
+    outcome = then.carry_out(assignment_of(workshop.texts), machines[1])
+    assert then.notes == [f"resumed at step {first.points[-1].step}"]
+    assert outcome.val_bpb == Listener().carry_out(assignment_of(workshop.texts), workshop).val_bpb
+    assert files(tmp_path / "shared") == {f"s/7/{name}" for name in FILES}
+    assert files(tmp_path / "b") == {f"s/7/{name}" for name in FILES}
+
+
+@pytest.mark.parametrize("kind", ["stopped", "diverged", "out_of_memory"])
+def test_what_comes_to_nothing_leaves_nothing_in_the_depot(workshop: Workshop, tmp_path: Path, kind: str) -> None:
+    workshop = replace(workshop, depot=Depot(str(tmp_path / "shared")))
+    listener, assignment = Listener(), assignment_of(workshop.texts)
+    if kind == "stopped":
+        listener = Listener(lambda point: Verdict.STOP if point.rung == 0.25 else Verdict.CONTINUE)
+    elif kind == "diverged":
+        wild = Candidate(ARCHITECTURE, Recipe(batch_tokens=64, matrix_rate=1e30, embedding_rate=1e30))
+        assignment = assignment_of(workshop.texts, wild)
+    else:
+        workshop = replace(workshop, texts=Hungry(workshop.texts.corpus, workshop.texts.folder))
+    assert listener.carry_out(assignment, workshop).kind == kind
+    assert files(tmp_path / "shared") == set()

@@ -23,6 +23,7 @@ from nas.search import Search, abandon, cancel_candidate
 from nas.space import Space, load_space
 from nas.spec import SearchSpec, parse_spec
 from nas.units import format_flops, format_seconds
+from services.device import Device
 from services.ground import Ground
 from services.home import Home
 from services.worker.lease import Lease, elapsed, held
@@ -102,6 +103,10 @@ class SearchDriver:
         ground, store = self._ground, self._store
         record = self._record = store.search(self._record.id)
         setting = record.setting
+        appraisers = {
+            name_of(ground, Device(**own["device"])): ground.appraiser(Speed(**own["speed"]), float(own["alone"]))
+            for own in setting["devices"]
+        }
         before = self._elapsed if self._elapsed is not None else elapsed(record, self._lease.former)
         search = Search(
             record,
@@ -109,7 +114,8 @@ class SearchDriver:
             ground.space,
             store,
             suggester,
-            ground.appraiser(Speed(**setting["speed"]), float(setting["alone"])),
+            next(iter(appraisers.values())),
+            devices=appraisers,
             elapsed=before,
         )
         if not store.ledger(record.id):
@@ -223,6 +229,11 @@ class SearchDriver:
 
     def _note(self, number: int, message: str) -> None:
         self._store.add_event(self._record.id, "note", f"candidate {number}: {message}", at=time.time(), number=number)
+
+
+def name_of(ground: Ground, device: Device) -> str:
+    """Of a device, in plans: none where there is one."""
+    return device.hardware if len(ground.devices) > 1 else ""
 
 
 def open_suggester(home: Home, search_id: str, spec: SearchSpec, space: Space) -> OptunaSuggester:

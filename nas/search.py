@@ -99,6 +99,7 @@ class Search:
         self._next_number = len(known)
         self._final_number = next((own.number for own in known if own.origin is Origin.FINAL), None)
         self._held: Proposal | None = None  # cannot be paid yet
+        self._to_adopt: list[int] = []  # given while a proposal was held: suggestions are named in order
         self._closed = ""  # why no further candidate is proposed
         self._cancelled = False
         self._failed_in_a_row = 0
@@ -133,6 +134,8 @@ class Search:
         known = next((own for own in self._store.candidates(self.id) if own.id == candidate.id), None)
         if known is not None:
             return f"is candidate {known.number} already, {known.state}"
+        if self._held is not None and self._held.candidate.id == candidate.id:
+            return "is the next candidate already"
         if self._closed or not self._searching:
             return f"comes too late: {self._closed or 'the search is over'}"
         verdict = self._appraiser.admit(candidate, self._grant)
@@ -153,10 +156,16 @@ class Search:
         with self._store.transaction():
             self._store.add_candidate(record)
             self._event("given", f"given: {describe(candidate)} {answer}", record.number)
-        self._proposer.adopt(record)
+        self._to_adopt.append(record.number)
+        self._adopt()
         if admitted:
             self._given.append(record)
         return answer
+
+    def _adopt(self) -> None:
+        """Tells the proposer of what was given, unless a proposal is held."""
+        while self._to_adopt and self._held is None:
+            self._proposer.adopt(self._store.candidate(self.id, self._to_adopt.pop(0)))
 
     def charge(self, flops: int, seconds: float, note: str) -> None:
         """Charges the search for work that belongs to no candidate."""
@@ -167,6 +176,8 @@ class Search:
     def next(self, device: str = "") -> Assignment | Wait | Done:
         """The next run on a device: a lost one again, a new candidate, or the final run when the search is over."""
         self._asked[device] = self._clock()
+        if self._cancelled:
+            return Wait() if self._running else Done(self._closed)
         own = next((record for record in self._unfinished if self._may_run(record, device)), None)
         if own is not None:
             self._unfinished.remove(own)
@@ -179,6 +190,8 @@ class Search:
             return Wait()
         if self._searching:
             self._end_search()
+        while self._given:  # for which there was no time or money
+            self._cancel(self._given.popleft())
         if self._final_number is None and self.spec.budget.final > 0:
             if device != self._fastest():
                 return Wait()
@@ -288,8 +301,7 @@ class Search:
         if self._held is not None:
             self._proposer.drop(self._held)
             self._held = None
-        while self._given:
-            self._cancel(self._given.popleft())
+            self._adopt()
 
     # --- recording ---
 
@@ -317,6 +329,7 @@ class Search:
             self._store.add_candidate(record)
             self._reserve(record, plan)
         self._proposer.accept(proposal, number)
+        self._adopt()
         return self._assignment(record, attempt=0)
 
     def _reserve(self, record: CandidateRecord, plan: Plan) -> None:
@@ -464,6 +477,9 @@ class Search:
         ended: dict[str, Any] = {"finished_at": self._now(), "outcome": outcome.kind}
         if outcome.kind != outcomes.LOST:
             ended["last_step"] = outcome.train_flops // Plan.from_dict(record.plan).step_flops
+            (own,) = (a for a in self._store.attempts(self.id, record.number) if a.attempt == outcome.attempt)
+            if not own.last_step:  # it ended before its first point: where it began is not known, and it got no further
+                ended["first_step"] = ended["last_step"]
         self._store.update_attempt(self.id, outcome.number, outcome.attempt, **ended)
 
     def _lost(self, number: int) -> int:

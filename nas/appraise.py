@@ -117,9 +117,9 @@ class Correction:
 
     def ended(self, record: CandidateRecord) -> None:
         """The run of a candidate is over."""
-        planned = self._planned.pop(record.number)
+        planned = self._planned.pop(record.number, None)
         predicted = float(record.plan["seconds"])
         whole = record.state is CandidateState.COMPLETED and not record.time_bound and record.origin is not Origin.FINAL
-        if whole and predicted > 0:
+        if planned is not None and whole and predicted > 0:  # else it was planned for another device
             self._seen.append(planned * record.seconds / predicted)
             self._appraiser.slowdown = statistics.median_high(self._seen)

@@ -162,6 +162,7 @@ class Plan:
         memory_bytes: upper bound of peak memory above the process's baseline.
         seconds: predicted; 0 when nothing is known of the device's speed.
         bound: what limits the run, ``compute`` or ``time``.
+        device: that it was made for, where a search trains on several; empty where it knows one.
     """
 
     steps: int
@@ -178,6 +179,7 @@ class Plan:
     compile: bool = False
     precision: str = "float32"
     recompute_step_flops: int = 0
+    device: str = ""
 
     @property
     def train_flops(self) -> int:

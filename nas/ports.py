@@ -254,8 +254,8 @@ class Outcome:
 class Driver(Protocol):
     """A search as an engine sees it: three answers. Called from one thread, the engine's."""
 
-    def next(self) -> "Assignment | Wait | Done":
-        """What to run now."""
+    def next(self, device: str = "") -> "Assignment | Wait | Done":
+        """What to run now on a device that is free, by the name that plans know it under."""
         ...
 
     def report(self, point: CurvePoint) -> Verdict:
@@ -269,7 +269,7 @@ class Driver(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Wait:
-    """Nothing to run until a running candidate reports or ends."""
+    """Nothing to run on that device until a running candidate reports or ends, or another device asks."""
 
 
 @dataclass(frozen=True, slots=True)

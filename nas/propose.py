@@ -62,7 +62,7 @@ class Proposer:
         self._keys = dict(suggester.keys())
         for own in known:
             self._reconcile(own)
-        self._last_trained = max((self._keys[own.number] for own in known if _from_space(own) and own.plan), default=-1)
+        self._last_trained = max((self._keys[own.number] for own in known if _is_admitted(own)), default=-1)
         planned = seeds(space, appraiser, grant, setting)
         self._seeds = deque(own for own in planned if space.decode(own[1]).id not in self._known)
 
@@ -88,6 +88,8 @@ class Proposer:
         """A candidate has come from elsewhere."""
         self._known.add(record.id)
         self._reconcile(record)
+        if _is_admitted(record):
+            self._last_trained = max(self._last_trained, self._keys[record.number])
 
     def knobs(self, candidate: Candidate) -> Knobs:
         """The point of the space that is the candidate; empty when there is none."""
@@ -99,8 +101,8 @@ class Proposer:
 
     def learn(self, record: CandidateRecord) -> None:
         """Tells the suggester what became of a candidate; nothing of one that goes on, nor of a final run."""
-        if not _from_space(record) or not record.state.terminal:
-            return
+        if not _from_space(record) or not record.state.terminal or record.number not in self._keys:
+            return  # what is not yet adopted is told then
         key = self._keys[record.number]
         if record.state is CandidateState.COMPLETED:
             self._suggester.tell_completed(key, objectives(self._minimize, record))
@@ -158,6 +160,11 @@ def seeds(
         if len(planned) == most:
             break
     return planned.values()
+
+
+def _is_admitted(record: CandidateRecord) -> bool:
+    """Whether the suggester proposed or was given something that could be trained."""
+    return _from_space(record) and (bool(record.plan) or record.state is not CandidateState.REJECTED)
 
 
 def _from_space(record: CandidateRecord) -> bool:

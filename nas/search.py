@@ -7,7 +7,7 @@ holds candidates goes on where it stopped.
 import math
 import time
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -41,13 +41,16 @@ from nas.spec import SearchSpec
 from nas.units import format_flops
 
 MAXIMUM_LOST = 3  # attempts of a candidate that may be lost before it counts as failed
+GONE_SECONDS = 60.0  # that a device was neither free nor at work before others take over its candidates
 MAXIMUM_FAILED = 3  # candidates in a row that may fail before the search does
 
 
 class Search:
     """The driver of one search (`nas.ports.Driver`).
 
-    Not thread-safe. ``clock`` gives seconds that only run while the search runs, ``now`` the time of day.
+    Not thread-safe. ``appraiser`` judges what is proposed; runs are planned by that of their device in ``devices``,
+    where a search trains on several. ``clock`` gives seconds that only run while the search runs, ``now`` the time
+    of day.
     """
 
     def __init__(
@@ -59,6 +62,7 @@ class Search:
         suggester: Suggester,
         appraiser: Appraiser,
         *,
+        devices: Mapping[str, Appraiser] | None = None,
         elapsed: float = 0.0,
         clock: Callable[[], float] = time.monotonic,
         now: Callable[[], float] = time.time,
@@ -81,18 +85,21 @@ class Search:
         )
         lines = store.ledger(record.id)
         self._ledger = Ledger(record.id, spec.budget.search_compute, spec.budget.final_compute, lines)
-        self._correction = Correction(appraiser)
+        self._devices = dict(devices) if devices else {"": appraiser}
+        self._corrections = {name: Correction(own) for name, own in self._devices.items()}
+        self._asked = dict.fromkeys(self._devices, clock())  # when each device was last free
         for line in lines:
             if line.kind == "reserve" and line.number is not None:
-                self._correction.started(line.number)
+                self._correction(known[line.number]).started(line.number)
             elif line.kind == "settle" and line.number is not None:
-                self._correction.ended(known[line.number])
+                self._correction(known[line.number]).ended(known[line.number])
         self._running: dict[int, CandidateRecord] = {}
         self._unfinished = deque(own for own in known if not own.state.terminal and own.plan)
         self._given = deque(own for own in known if not own.state.terminal and not own.plan)
         self._next_number = len(known)
         self._final_number = next((own.number for own in known if own.origin is Origin.FINAL), None)
         self._held: Proposal | None = None  # cannot be paid yet
+        self._to_adopt: list[int] = []  # given while a proposal was held: suggestions are named in order
         self._closed = ""  # why no further candidate is proposed
         self._cancelled = False
         self._failed_in_a_row = 0
@@ -127,6 +134,8 @@ class Search:
         known = next((own for own in self._store.candidates(self.id) if own.id == candidate.id), None)
         if known is not None:
             return f"is candidate {known.number} already, {known.state}"
+        if self._held is not None and self._held.candidate.id == candidate.id:
+            return "is the next candidate already"
         if self._closed or not self._searching:
             return f"comes too late: {self._closed or 'the search is over'}"
         verdict = self._appraiser.admit(candidate, self._grant)
@@ -147,10 +156,16 @@ class Search:
         with self._store.transaction():
             self._store.add_candidate(record)
             self._event("given", f"given: {describe(candidate)} {answer}", record.number)
-        self._proposer.adopt(record)
+        self._to_adopt.append(record.number)
+        self._adopt()
         if admitted:
             self._given.append(record)
         return answer
+
+    def _adopt(self) -> None:
+        """Tells the proposer of what was given, unless a proposal is held."""
+        while self._to_adopt and self._held is None:
+            self._proposer.adopt(self._store.candidate(self.id, self._to_adopt.pop(0)))
 
     def charge(self, flops: int, seconds: float, note: str) -> None:
         """Charges the search for work that belongs to no candidate."""
@@ -158,43 +173,82 @@ class Search:
 
     # --- next ---
 
-    def next(self) -> Assignment | Wait | Done:
-        """The next run: a lost one again, a new candidate, or the final run when the search is over."""
-        if self._unfinished:
-            return self._resume(self._unfinished.popleft())
+    def next(self, device: str = "") -> Assignment | Wait | Done:
+        """The next run on a device: a lost one again, a new candidate, or the final run when the search is over."""
+        self._asked[device] = self._clock()
+        if self._cancelled:
+            return Wait() if self._running else Done(self._closed)
+        own = next((record for record in self._unfinished if self._may_run(record, device)), None)
+        if own is not None:
+            self._unfinished.remove(own)
+            return self._resume(own, device)
         if self._searching:
-            assignment = self._next_candidate()
+            assignment = self._next_candidate(device)
             if assignment is not None:
                 return assignment
-        if self._running:
+        if self._running or self._unfinished:
             return Wait()
         if self._searching:
             self._end_search()
+        while self._given:  # for which there was no time or money
+            self._cancel(self._given.popleft())
         if self._final_number is None and self.spec.budget.final > 0:
-            assignment = self._final_run()
+            if device != self._fastest():
+                return Wait()
+            assignment = self._final_run(device)
             if assignment is not None:
                 return assignment
         return Done(self._closed or "the search is over")
 
-    def _next_candidate(self) -> Assignment | None:
+    # --- devices ---
+
+    def _appraiser_of(self, device: str) -> Appraiser:
+        return self._devices.get(device, self._appraiser)
+
+    def _correction(self, record: CandidateRecord) -> Correction:
+        return self._corrections.get(record.plan.get("device", ""), next(iter(self._corrections.values())))
+
+    def _may_run(self, record: CandidateRecord, device: str) -> bool:
+        """On the device that it was planned for; on any when that one has not been free for long."""
+        planned = record.plan.get("device", "")
+        return planned in ("", device) or planned not in self._present()
+
+    def _present(self) -> list[str]:
+        """Devices that have asked of late, or are at work."""
+        at_work = {own.plan.get("device", "") for own in self._running.values()}
+        now = self._clock()
+        return [name for name, at in self._asked.items() if now - at < GONE_SECONDS or name in at_work]
+
+    def _fastest(self) -> str:
+        """The device for the final run: the one that is quickest with the best candidate of the search."""
+        chosen = choose(self.spec, self._store.candidates(self.id))
+        if chosen is None or len(self._present()) < 2:
+            return self._present()[0]
+        candidate = Candidate.from_dict(chosen.candidate)
+        return min(self._present(), key=lambda name: self._appraiser_of(name).plan(candidate, self._grant).seconds)
+
+    def _next_candidate(self, device: str) -> Assignment | None:
         """``None`` when there is none now, or with a reason in ``_closed`` none any more."""
         if self._closed or self._count_reached():
             return None
         if self._given:
-            return self._next_given()
+            return self._next_given(device)
         proposal = self._held = self._held or self._propose()
         if proposal is None:
             self._closed = "the space is exhausted"
             return None
-        plan = self._appraiser.plan(proposal.candidate, self._grant)
+        plan = self._plan(proposal.candidate, device)
         if not self._affords(plan):
             return None
         self._held = None
         return self._dispatch(proposal, plan)
 
-    def _next_given(self) -> Assignment | None:
+    def _plan(self, candidate: Candidate, device: str) -> Plan:
+        return replace(self._appraiser_of(device).plan(candidate, self._grant), device=device)
+
+    def _next_given(self, device: str) -> Assignment | None:
         record = self._given[0]
-        plan = self._appraiser.plan(Candidate.from_dict(record.candidate), self._grant)
+        plan = self._plan(Candidate.from_dict(record.candidate), device)
         if not self._affords(plan):
             return None
         self._given.popleft()
@@ -247,8 +301,7 @@ class Search:
         if self._held is not None:
             self._proposer.drop(self._held)
             self._held = None
-        while self._given:
-            self._cancel(self._given.popleft())
+            self._adopt()
 
     # --- recording ---
 
@@ -276,6 +329,7 @@ class Search:
             self._store.add_candidate(record)
             self._reserve(record, plan)
         self._proposer.accept(proposal, number)
+        self._adopt()
         return self._assignment(record, attempt=0)
 
     def _reserve(self, record: CandidateRecord, plan: Plan) -> None:
@@ -284,7 +338,7 @@ class Search:
         self._store.add_ledger([self._ledger.reserve(SEARCH, number, plan.flops, self._now())])
         self._start(record, 0)
         self._event("started", f"candidate {number} ({record.origin}): {describe(candidate)}", number)
-        self._correction.started(number)
+        self._correction(record).started(number)
 
     def _record(self, number: int, proposal: Proposal, **own: Any) -> CandidateRecord:
         return CandidateRecord(
@@ -320,14 +374,17 @@ class Search:
             final=final,
         )
 
-    def _resume(self, record: CandidateRecord) -> Assignment:
+    def _resume(self, record: CandidateRecord, device: str) -> Assignment:
         """A further attempt of a candidate whose last one was lost; its reservation still stands."""
+        plan, moved = record.plan, ""
+        if plan.get("device", "") not in ("", device):
+            plan, moved = {**plan, "device": device, "compile": False}, f", on {device}: {plan['device']} is gone"
         attempt = len(self._store.attempts(self.id, record.number))
         spent = max((point.seconds for point in self._store.points(self.id, record.number)), default=0.0)
         with self._store.transaction():
-            record = self._store.update_candidate(self.id, record.number, state=CandidateState.TRAINING)
+            record = self._store.update_candidate(self.id, record.number, state=CandidateState.TRAINING, plan=plan)
             self._start(record, attempt)
-            self._event("resumed", f"candidate {record.number}, attempt {attempt + 1}", record.number)
+            self._event("resumed", f"candidate {record.number}, attempt {attempt + 1}{moved}", record.number)
         return self._assignment(record, attempt, spent)
 
     def _take_number(self) -> int:
@@ -410,7 +467,7 @@ class Search:
                 self._requeue(record, outcome)
                 return
             done = self._settle(record, outcome)
-        self._correction.ended(done)
+        self._correction(done).ended(done)
         self._proposer.learn(done)
         self._failed_in_a_row = self._failed_in_a_row + 1 if done.state is CandidateState.FAILED else 0
         if self._failed_in_a_row == MAXIMUM_FAILED:
@@ -420,6 +477,9 @@ class Search:
         ended: dict[str, Any] = {"finished_at": self._now(), "outcome": outcome.kind}
         if outcome.kind != outcomes.LOST:
             ended["last_step"] = outcome.train_flops // Plan.from_dict(record.plan).step_flops
+            (own,) = (a for a in self._store.attempts(self.id, record.number) if a.attempt == outcome.attempt)
+            if not own.last_step:  # it ended before its first point: where it began is not known, and it got no further
+                ended["first_step"] = ended["last_step"]
         self._store.update_attempt(self.id, outcome.number, outcome.attempt, **ended)
 
     def _lost(self, number: int) -> int:
@@ -456,12 +516,12 @@ class Search:
     def _cancel(self, record: CandidateRecord) -> None:
         done = cancel_candidate(self._store, self._ledger, record, self._now())
         if record.plan:
-            self._correction.ended(done)
+            self._correction(done).ended(done)
         self._proposer.learn(done)
 
     # --- the final run ---
 
-    def _final_run(self) -> Assignment | None:
+    def _final_run(self, device: str) -> Assignment | None:
         """The chosen candidate, scaled to the money that is left, dispatched; ``None`` when there is none."""
         chosen = choose(self.spec, self._store.candidates(self.id))
         if chosen is None:
@@ -469,7 +529,8 @@ class Search:
         free = self._ledger.balance(FINAL).free
         grant = Allowance(free, self.spec.budget.total.time - self.elapsed, self._grant.memory)
         origin = Candidate.from_dict(chosen.candidate)
-        candidate, plan = self._appraiser.final_run(origin, chosen.train_flops_planned, grant)
+        candidate, plan = self._appraiser_of(device).final_run(origin, chosen.train_flops_planned, grant)
+        plan = replace(plan, device=device)
         if plan.steps < 1 or plan.flops > free:
             self._event("no-final", "what is left does not pay for a final run", level="warning")
             return None
@@ -493,7 +554,7 @@ class Search:
             self._store.add_ledger([self._ledger.reserve(FINAL, number, plan.flops, self._now())])
             self._start(record, 0)
             self._event("final", f"final run {number}: {record.reason}: {describe(candidate)}", number)
-        self._correction.started(number)
+        self._correction(record).started(number)
         return self._assignment(record, attempt=0)
 
 

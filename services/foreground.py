@@ -55,7 +55,7 @@ def begin(
         prospect = foresee(ground, tell)
     else:
         fleet.check_storage(home.storage)
-        ground = survey(spec, base, home, tell, fleet.device(spec.device, spec.method.parallel))
+        ground = survey(spec, base, home, tell, fleet.devices(spec.device, spec.method.parallel))
         prospect = foresee(ground, tell, fleet.measure)
     elapsed = time.monotonic() - started
     agree(prospect.forecast)

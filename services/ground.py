@@ -3,7 +3,7 @@
 import platform
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from importlib import metadata
 from itertools import islice
 from pathlib import Path
@@ -39,16 +39,25 @@ MEASURED = 5
 
 @dataclass(frozen=True)
 class Ground:
-    """``hardware`` is the device's model, ``threads`` are those of a worker among others, ``all_threads`` those of a
-    run alone on the machine."""
+    """``devices`` are all of one kind; most machines have the first."""
 
     spec: SearchSpec
     space: Space
     texts: Texts
-    device: str
-    hardware: str
-    threads: int
-    all_threads: int
+    devices: tuple[Device, ...]
+
+    @property
+    def device(self) -> str:
+        """Torch's name of the kind."""
+        return self.devices[0].kind
+
+    @property
+    def threads(self) -> int:
+        return self.devices[0].threads
+
+    @property
+    def all_threads(self) -> int:
+        return self.devices[0].all_threads
 
     @property
     def precision(self) -> str:
@@ -69,16 +78,16 @@ class Prospect:
 
 
 def survey(
-    spec: SearchSpec, base: Path, home: Home, tell: Tell, device: Device | None = None, fingerprint: str = ""
+    spec: SearchSpec, base: Path, home: Home, tell: Tell, devices: Sequence[Device] = (), fingerprint: str = ""
 ) -> Ground:
     """Loads corpus and space and makes the tokenizers; every complaint about the input comes from here or `foresee`.
 
     Args:
-        device: to train on; ``None`` for what the spec names on this machine.
+        devices: to train on; none for what the spec names on this machine.
         fingerprint: of a corpus that is published already; empty for one that is to be.
     """
     space = load_space(spec.space, base)
-    device = device or device_here(spec.device, spec.method.parallel)
+    devices = devices or [device_here(spec.device, spec.method.parallel)]
     corpus = find_corpus(spec, base, home, fingerprint)
     check_long_enough(corpus, max(int(context) for context in space.values("context")))
     texts = Texts(corpus, home.cache, home.depot)
@@ -87,15 +96,15 @@ def survey(
     tell("tokenizers", f"{', '.join(map(str, vocabularies))} types")
     for vocabulary in vocabularies:
         texts.bytes_per_token(vocabulary)
-    return Ground(spec, space, texts, device.kind, device.hardware, device.threads, device.all_threads)
+    return Ground(spec, space, texts, tuple(devices))
 
 
 def survey_again(spec: SearchSpec, setting: Mapping[str, Any], home: Home, tell: Tell) -> Ground:
     """The ground of a search that has begun, with the space and the device that it began with; raises `CorpusError`
     when its text has changed since."""
     begun = setting["corpus"]["fingerprint"]
-    device = Device(*(setting[name] for name in ("device", "device_name", "threads", "all_threads")))
-    ground = survey(replace(spec, space=setting["space"]), Path(setting["base"]), home, tell, device, begun)
+    devices = [Device(**own["device"]) for own in setting["devices"]]
+    ground = survey(replace(spec, space=setting["space"]), Path(setting["base"]), home, tell, devices, begun)
     found = ground.texts.corpus.fingerprint
     if found != begun:
         raise CorpusError(
@@ -124,22 +133,20 @@ class Measurement:
     flops: int
 
 
-Measure = Callable[[Sequence[Candidate], str, int, int, int | None], Measurement]
+Measure = Callable[[Device, Sequence[Candidate], int | None], Measurement]
 
 
-def measure_here(
-    shapes: Sequence[Candidate], device: str, threads: int, all_threads: int, memory: int | None
-) -> Measurement:
+def measure_here(device: Device, shapes: Sequence[Candidate], memory: int | None) -> Measurement:
     """Trains a few steps of each shape on this machine."""
-    precision = precision_for(device)
-    torch.set_num_threads(threads)
-    speed, flops = measure_speed(shapes, device, threads, precision, memory)
-    if all_threads == threads:
+    precision = precision_for(device.kind)
+    torch.set_num_threads(device.threads)
+    speed, flops = measure_speed(shapes, device.kind, device.threads, precision, memory)
+    if device.all_threads == device.threads:
         return Measurement(speed, 1.0, flops)
     timings = []
-    for count in (threads, all_threads):
+    for count in (device.threads, device.all_threads):
         torch.set_num_threads(count)
-        timings.append(time_steps(shapes[0], device, precision, memory))
+        timings.append(time_steps(shapes[0], device.kind, precision, memory))
     shared, own = timings
     return Measurement(speed, max(1.0, shared.seconds / own.seconds), flops + shared.flops + own.flops)
 
@@ -152,24 +159,28 @@ def foresee(ground: Ground, tell: Tell, measure: Measure = measure_here) -> Pros
     shapes = _typical(ground, prepare(ground.spec, ground.space, ground.appraiser()))
     began = time.monotonic()
     memory = ground.spec.budget.candidate.memory
-    measured = measure(shapes, ground.device, ground.threads, ground.all_threads, memory)
-    speed, alone, flops, seconds = measured.speed, measured.alone, measured.flops, time.monotonic() - began
+    measured = [measure(device, shapes, memory) for device in ground.devices]
+    flops, seconds = sum(own.flops for own in measured), time.monotonic() - began
     if flops > ground.spec.budget.search_compute:
         raise InfeasibleError(
             f"the search must pay for measuring the device, {format_flops(flops)}, and has "
             f"{format_flops(ground.spec.budget.search_compute)}"
         )
     threads = "1 thread" if ground.threads == 1 else f"{ground.threads} threads"
-    tell("device", f"{ground.device}, {threads} a worker; measured in {format_seconds(seconds)}, {format_flops(flops)}")
-    found = prepare(ground.spec, ground.space, ground.appraiser(speed, alone))
+    names = f" ({', '.join(own.hardware for own in ground.devices)})" if len(ground.devices) > 1 else ""
+    took = f"measured in {format_seconds(seconds)}, {format_flops(flops)}"
+    tell("device", f"{ground.device}{names}, {threads} a worker; {took}")
+    found = prepare(ground.spec, ground.space, ground.appraiser(measured[0].speed, measured[0].alone))
     setting = {
         **_facts(ground),
         "forecast": found.to_dict(),
         "reference": list(found.reference),
         "full_trainings": found.full_trainings,
         "candidate_flops": ground.spec.budget.candidate.compute,
-        "speed": speed.to_dict(),
-        "alone": alone,
+        "devices": [
+            {"device": asdict(device), "speed": own.speed.to_dict(), "alone": own.alone}
+            for device, own in zip(ground.devices, measured, strict=True)
+        ],
         "speed_flops": flops,
         "speed_seconds": seconds,
     }
@@ -189,9 +200,8 @@ def _facts(ground: Ground) -> dict[str, Any]:
     shared = overlap(corpus)
     return {
         "device": ground.device,
-        "device_name": ground.hardware,
+        "device_name": ", ".join(own.hardware for own in ground.devices),
         "threads": ground.threads,
-        "all_threads": ground.all_threads,
         "precision": ground.precision,
         "flop_convention": FLOP_CONVENTION,
         "space": ground.space.to_dict(),
@@ -214,12 +224,10 @@ def _version(name: str) -> str:
         return "unknown"
 
 
-def open_workshop(
-    spec: SearchSpec, base: Path, home: Home, fingerprint: str, device: str, threads: int, all_threads: int
-) -> Workshop:
+def open_workshop(spec: SearchSpec, base: Path, home: Home, fingerprint: str, device: Device) -> Workshop:
     """A worker's workshop, opened in its own process. It is here so that workers import no database."""
     texts = Texts(find_corpus(spec, base, home, fingerprint), home.cache, home.depot)
-    return Workshop(texts, home.artifacts, device, threads, all_threads, home.depot)
+    return Workshop(texts, home.artifacts, device.kind, device.threads, device.all_threads, home.depot)
 
 
 def find_corpus(spec: SearchSpec, base: Path, home: Home, fingerprint: str = "") -> Corpus:

@@ -105,7 +105,7 @@ class World:
     def appraiser(self) -> Appraiser:
         return Appraiser(self.texts, self.spec.limits, self.speed)
 
-    def enter(self, *, elapsed: float = 0.0) -> Search:
+    def enter(self, *, elapsed: float = 0.0, devices: Mapping[str, Appraiser] | None = None) -> Search:
         """A driver, the first or one after another has gone."""
         for former in self.suggesters:
             former.close()
@@ -119,6 +119,7 @@ class World:
             self.store,
             self.wrap(suggester),
             self.appraiser(),
+            devices=devices,
             elapsed=elapsed,
             clock=self.clock,
             now=self.clock,
@@ -193,8 +194,8 @@ class Watched:
     def __init__(self, driver: Driver) -> None:
         self.driver = driver
 
-    def next(self) -> Assignment | Wait | Done:
-        return self.driver.next()
+    def next(self, device: str = "") -> Assignment | Wait | Done:
+        return self.driver.next(device)
 
     def report(self, point: CurvePoint) -> Verdict:
         return self.driver.report(point)

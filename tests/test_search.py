@@ -272,8 +272,8 @@ class Timed(Watched):
         self.world, self.factor = world, factor
         self.handed: list[tuple[float, Assignment]] = []
 
-    def next(self) -> Assignment | Wait | Done:
-        answer = self.driver.next()
+    def next(self, device: str = "") -> Assignment | Wait | Done:
+        answer = self.driver.next(device)
         if isinstance(answer, Assignment):
             self.handed.append((self.world.clock(), answer))
         return answer

@@ -11,6 +11,8 @@ from nas.data.storage import atomic_file
 from nas.errors import StorageError
 
 FORMAT = 1
+CHECKPOINT = "checkpoint.pt"
+"""The file's name in a candidate's folder."""
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from nas.outcome import DIVERGED, OUT_OF_MEMORY, STOPPED, ended
 from nas.ports import Assignment, Outcome
 from nas.records import CurvePoint, Verdict
 from nas.train.artifact import publish_artifact
-from nas.train.checkpoint import Checkpoint
+from nas.train.checkpoint import CHECKPOINT, Checkpoint
 from nas.train.run import Finish, Report, Request, train
 
 
@@ -34,8 +34,8 @@ class Workshop:
         return self.artifacts / name_of(assignment)
 
     def checkpoint(self, assignment: Assignment) -> Checkpoint:
-        name = "checkpoint.pt"
-        return Checkpoint(self.folder(assignment) / name, self.depot, f"{name_of(assignment)}/{name}")
+        path, name = self.folder(assignment) / CHECKPOINT, f"{name_of(assignment)}/{CHECKPOINT}"
+        return Checkpoint(path, self.depot, name)
 
 
 def name_of(assignment: Assignment) -> str:

@@ -84,10 +84,10 @@ def find_trained(store: Store, text: str) -> tuple[SearchRecord, CandidateRecord
 
 def trained_folder(home: Home, record: CandidateRecord) -> Path:
     """The folder with a candidate's weights, brought here first where another machine has trained it."""
-    from nas.train.artifact import fetch_artifact
+    from nas.train.artifact import WEIGHTS, fetch_artifact
 
     folder, depot = home.artifacts / record.artifact, home.depot
-    if depot is not None and not folder.is_dir():
+    if depot is not None and not (folder / WEIGHTS).is_file():
         fetch_artifact(folder, depot, record.artifact)
     return folder
 

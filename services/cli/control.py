@@ -10,7 +10,7 @@ import typer
 
 from nas.errors import SpecError, StateError
 from nas.ports import Store
-from nas.records import EventRecord, RequestKind, SearchRecord, SearchState
+from nas.records import EventRecord, RequestKind, RequestRecord, SearchRecord, SearchState
 from services.cli.access import find_search, opened
 from services.cli.output import Format, Output, say
 from services.cli.progress import Progress
@@ -162,12 +162,21 @@ def _open_search(store: Store, text: str) -> SearchRecord:
 def _ask(store: Store, record: SearchRecord, kind: RequestKind, content: dict[str, Any] | None = None) -> None:
     """Asks the driver, and says what it answers; where there is none, the next one will find the request."""
     request = store.add_request(record.id, kind, content or {}, at=time.time())
+    subject = "the candidate" if kind is RequestKind.ENQUEUE else f"search {record.id}"
     for _ in _while_driven(store, record.id):
-        found = next(own for own in store.requests(record.id) if own.sequence == request.sequence)
-        if found.answered_at is not None:
-            say(f"{'search ' + record.id if kind is not RequestKind.ENQUEUE else 'the candidate'} {found.answer}")
+        if answer := _answer(store, request):
+            say(f"{subject} {answer}")
             return
+    if answer := _answer(store, request):  # the last thing that the driver did
+        say(f"{subject} {answer}")
+        return
     say(f"nothing drives search {record.id}; it is done with: nas resume {record.id}")
+
+
+def _answer(store: Store, request: RequestRecord) -> str:
+    """Empty as long as there is none."""
+    found = next(own for own in store.requests(request.search_id) if own.sequence == request.sequence)
+    return found.answer if found.answered_at is not None else ""
 
 
 def _is_driven(store: Store, search_id: str) -> bool:

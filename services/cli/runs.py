@@ -210,8 +210,10 @@ def conclude(store: "Store", search_id: str, output: Format) -> None:
         raise typer.Exit(PAUSED_EXIT)
     if done.state is SearchState.CANCELLED:
         raise CancelledError(f"search {done.id} was cancelled")
-    if done.result is None:
+    if done.state is SearchState.FAILED:
         raise InfeasibleError(done.reason)
+    if done.result is None:
+        raise StateError(f"search {done.id} is {done.state}, and nothing drives it; go on with: nas resume {done.id}")
     (print if output is Format.TABLE else say)(done.result["sentence"])
 
 

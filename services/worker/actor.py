@@ -1,5 +1,6 @@
 """The driver of a search as a detached Ray actor: it lives on when the command that started it does not."""
 
+from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -9,12 +10,12 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from nas.adapters.sql.store import open_store
 from nas.adapters.tune.engine import TuneEngine
-from nas.adapters.tune.messages import Needs
+from nas.adapters.tune.messages import Needs, Order
 from nas.ports import Assignment, Engine
 from nas.spec import parse_spec
 from services.ground import Ground, open_workshop, survey_again
 from services.home import Home
-from services.worker.driver import Note, SearchDriver
+from services.worker.driver import Note, SearchDriver, name_of
 from services.worker.fleet import Fleet
 from services.worker.lease import held
 
@@ -55,20 +56,36 @@ class DriverActor:
 
 
 def _engine(ground: Ground, base: Path, home: Home, cluster: bool, note: Note) -> Engine:
-    threads = (ground.threads, ground.all_threads)
-    fingerprint = ground.texts.corpus.fingerprint
-    workshop = partial(open_workshop, ground.spec, base, home, fingerprint, ground.device, *threads)
+    fleet = Fleet() if cluster else None
     reuse = ground.device == "cpu"  # where there is no memory of a device to be given back
-    needs = partial(_needs, ground, Fleet() if cluster else None)
-    return TuneEngine(workshop, ground.spec.method.parallel, needs, note, reuse=reuse)
+    order, slots, there = (
+        partial(_order, ground, base, home, fleet),
+        partial(_slots, ground, fleet),
+        partial(_there, fleet),
+    )
+    return TuneEngine(order, slots, note, reuse=reuse, there=there)
 
 
-def _needs(ground: Ground, fleet: Fleet | None, assignment: Assignment) -> Needs:
-    """What a run needs: the threads or the device that it was planned with, on a machine that has that very device."""
-    threads = ground.all_threads if assignment.final else ground.threads
-    bundle = {"CPU": float(threads)} if ground.device == "cpu" else {"CPU": 1.0, "GPU": 1.0}
-    nodes = fleet.with_hardware(ground.device, ground.hardware) if fleet is not None else []
-    return Needs(bundle, tuple(node.id for node in nodes))
+def _slots(ground: Ground, fleet: Fleet | None) -> Mapping[str, int]:
+    parallel = ground.spec.method.parallel
+    if fleet is None or len(ground.devices) == 1:
+        return {name_of(ground, ground.devices[0]): parallel}
+    return fleet.slots(ground.devices, parallel)
+
+
+def _there(fleet: Fleet | None, needs: Needs) -> bool:
+    return fleet is None or any(node.id in needs.nodes for node in fleet.nodes())
+
+
+def _order(ground: Ground, base: Path, home: Home, fleet: Fleet | None, assignment: Assignment) -> Order:
+    """With what the run was planned for: the threads, and a machine that has that very device."""
+    device = next(own for own in ground.devices if name_of(ground, own) == assignment.plan.device)
+    threads = device.all_threads if assignment.final else device.threads
+    bundle = {"CPU": float(threads)} if device.kind == "cpu" else {"CPU": 1.0, "GPU": 1.0}
+    nodes = fleet.with_hardware(device) if fleet is not None else []
+    fingerprint = ground.texts.corpus.fingerprint
+    workshop = partial(open_workshop, ground.spec, base, home, fingerprint, device)
+    return Order(assignment, workshop, Needs(bundle, tuple(node.id for node in nodes)))
 
 
 def start(home: Home, search_id: str, *, cluster: bool) -> tuple[Any, Any]:

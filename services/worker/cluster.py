@@ -2,6 +2,7 @@
 
 import logging
 import os
+import socket
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,6 +16,7 @@ from services.worker.reaper import reaped
 OBJECT_STORE_BYTES = 256 * 2**20
 """Of a local Ray. Little goes through it: what is trained on comes from files."""
 NAMESPACE = "nas"
+CONNECT_SECONDS = 5.0
 
 
 @contextmanager
@@ -33,6 +35,7 @@ def connected(address: str | None, cpus: int = 0) -> Iterator[None]:
     if address:
         if any(token.exists() for token in _tokens()):  # else an address is tried without one
             os.environ.setdefault("RAY_AUTH_MODE", "token")
+        _check_reachable(address)
         with _initialised(address, address=address):
             yield
         return
@@ -46,6 +49,19 @@ def connected(address: str | None, cpus: int = 0) -> Iterator[None]:
     }
     with reaped(folder), _initialised("this machine", **local):
         yield
+
+
+def _check_reachable(address: str) -> None:
+    """Ray itself would try for ever."""
+    host, colon, port = address.removeprefix("ray://").rpartition(":")
+    if not colon or not port.isdecimal():
+        return  # auto, or a name of Ray's
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), CONNECT_SECONDS).close()
+    except OSError as error:
+        raise StateError(
+            f"Ray at {address}: {error.strerror or error}; `nas doctor --ray {address}` says more"
+        ) from error
 
 
 def _tokens() -> list[Path]:

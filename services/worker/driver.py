@@ -22,7 +22,9 @@ from nas.records import CandidateRecord, CandidateState, Origin, RequestKind, Re
 from nas.search import Search, abandon, cancel_candidate
 from nas.space import Space, load_space
 from nas.spec import SearchSpec, parse_spec
+from nas.train.checkpoint import CHECKPOINT, Checkpoint
 from nas.units import format_flops, format_seconds
+from services.device import Device
 from services.ground import Ground
 from services.home import Home
 from services.worker.lease import Lease, elapsed, held
@@ -79,7 +81,7 @@ class SearchDriver:
 
     def _drive(self) -> SearchRecord:
         with closing(self._suggester()) as suggester:
-            search = self._open(suggester)
+            search = self._opened(suggester)
             try:
                 self._engine.run(search, lambda: self._halted(search))
                 return self._end(search)
@@ -97,11 +99,24 @@ class SearchDriver:
     def _suggester(self) -> OptunaSuggester:
         return open_suggester(self._home, self._record.id, self._ground.spec, self._ground.space)
 
+    def _opened(self, suggester: Suggester) -> Search:
+        try:
+            return self._open(suggester)
+        except (LeaseError, StorageError):
+            raise
+        except Exception as error:
+            self._leave(SearchState.FAILED, str(error) or type(error).__name__, None)
+            raise
+
     def _open(self, suggester: Suggester) -> Search:
         """The search as it stands in the store, running."""
         ground, store = self._ground, self._store
         record = self._record = store.search(self._record.id)
         setting = record.setting
+        appraisers = {
+            name_of(ground, Device(**own["device"])): ground.appraiser(Speed(**own["speed"]), float(own["alone"]))
+            for own in setting["devices"]
+        }
         before = self._elapsed if self._elapsed is not None else elapsed(record, self._lease.former)
         search = Search(
             record,
@@ -109,7 +124,8 @@ class SearchDriver:
             ground.space,
             store,
             suggester,
-            ground.appraiser(Speed(**setting["speed"]), float(setting["alone"])),
+            next(iter(appraisers.values())),
+            devices=appraisers,
             elapsed=before,
         )
         if not store.ledger(record.id):
@@ -169,6 +185,7 @@ class SearchDriver:
         if self._asked == "cancelled":
             search.cancel()  # also what was interrupted since
             self._leave(SearchState.CANCELLED, "cancelled", search, finished_at=time.time())
+            forget_checkpoints(self._home, self._store, self._record.id)
         elif self._asked:
             self._leave(SearchState.PAUSED, self._asked, search)
         else:
@@ -187,9 +204,10 @@ class SearchDriver:
         self._update(state=SearchState.COMPLETED, result=result, finished_at=time.time(), reason="")
         self._event("completed", str(result["sentence"]))
 
-    def _leave(self, state: SearchState, reason: str, search: Search, **more: Any) -> None:
+    def _leave(self, state: SearchState, reason: str, search: Search | None, **more: Any) -> None:
         with suppress(StorageError):  # a disk that is full refuses this too; the search can be resumed from any state
-            self._setting(elapsed=search.elapsed)
+            if search is not None:
+                self._setting(elapsed=search.elapsed)
             self._update(state=state, reason=reason, **more)
             self._event(str(state), reason, level="warning")
 
@@ -203,6 +221,7 @@ class SearchDriver:
             time.sleep(WAIT_SECONDS)
             self._lease.check()
             if self._asked:
+                self._leave(SearchState.PAUSED, "interrupted while waiting", None)
                 raise StateError(f"interrupted while waiting: {error}") from error
             with suppress(StorageError):
                 probe(self._home.artifacts / self._record.id)
@@ -223,6 +242,11 @@ class SearchDriver:
 
     def _note(self, number: int, message: str) -> None:
         self._store.add_event(self._record.id, "note", f"candidate {number}: {message}", at=time.time(), number=number)
+
+
+def name_of(ground: Ground, device: Device) -> str:
+    """Of a device, in plans: none where there is one."""
+    return device.hardware if len(ground.devices) > 1 else ""
 
 
 def open_suggester(home: Home, search_id: str, spec: SearchSpec, space: Space) -> OptunaSuggester:
@@ -248,6 +272,15 @@ def cancel_paused(home: Home, store: Store, search_id: str) -> None:
                         suggester.forget(keys[candidate.number])
         own.update_search(search_id, state=SearchState.CANCELLED, reason="cancelled", finished_at=at)
         own.add_event(search_id, "cancelled", "cancelled", at=at, level="warning")
+        forget_checkpoints(home, own, search_id)
+
+
+def forget_checkpoints(home: Home, store: Store, search_id: str) -> None:
+    """Of candidates that will never go on."""
+    for own in store.candidates(search_id):
+        if own.state in (CandidateState.CANCELLED, CandidateState.FAILED):
+            name = f"{search_id}/{own.number}/{CHECKPOINT}"
+            Checkpoint(home.artifacts / name, home.depot, name).delete()
 
 
 # --- results ---

@@ -1,6 +1,6 @@
-"""The machines of a Ray cluster that a search trains on: those with one kind of device.
+"""The machines of a Ray cluster that a search trains on, by their devices.
 
-Speed and memory were measured on that kind, so a plan holds there and nowhere else.
+Speed was measured on each device, so a plan holds there and nowhere else.
 """
 
 import platform
@@ -20,11 +20,13 @@ from services.device import GPU_THREADS, Device
 from services.ground import Measurement, measure_here
 
 REFRESH_SECONDS = 10.0
+LABEL = "nas-device:"
+"""Begins the name of a Ray resource by which a machine's owner names its device: ``{"nas-device:small": 1}``."""
 
 
 @dataclass(frozen=True, slots=True)
 class Node:
-    """A machine of a cluster. ``accelerator`` is Ray's name of its GPUs, empty without."""
+    """A machine of a cluster. ``accelerator`` is Ray's name of its GPUs, ``label`` what its owner calls its device."""
 
     id: str
     host: str
@@ -32,12 +34,16 @@ class Node:
     gpus: int
     accelerator: str
     processor: str
+    label: str = ""
 
     def hardware(self, kind: str) -> str:
         """What a candidate is trained on there; empty where it cannot be."""
         if kind == "cpu":
-            return self.processor if self.cpus else ""
-        return self.accelerator or "GPU" if self.gpus else ""
+            return (self.label or self.processor) if self.cpus else ""
+        return (self.label or self.accelerator or "GPU") if self.gpus else ""
+
+    def units(self, kind: str) -> int:
+        return self.cpus if kind == "cpu" else self.gpus
 
 
 class Fleet:
@@ -45,7 +51,6 @@ class Fleet:
 
     def __init__(self) -> None:
         self._known: dict[str, Node] = {}
-        self._hardware = ""
         self._looked = -REFRESH_SECONDS
 
     def nodes(self) -> list[Node]:
@@ -56,38 +61,43 @@ class Fleet:
             self._looked = time.monotonic()
         return list(self._known.values())
 
-    def with_hardware(self, kind: str, hardware: str) -> list[Node]:
+    def with_hardware(self, device: Device) -> list[Node]:
         """Machines with that very device."""
-        return [node for node in self.nodes() if node.hardware(kind) == hardware]
+        return [node for node in self.nodes() if node.hardware(device.kind) == device.hardware]
 
-    def device(self, name: str, parallel: int) -> Device:
-        """The kind of device that a search trains on: what the spec names, the most frequent where there are several.
+    def devices(self, name: str, parallel: int) -> list[Device]:
+        """The devices that a search trains on, of the kind that the spec names: those that most machines have first.
 
-        Raises `SpecError` where no machine has it.
+        Raises `SpecError` where no machine has one.
         """
         nodes = self.nodes()
         kind = name.partition(":")[0]
         if kind == "auto":
             kind = "cuda" if any(node.gpus for node in nodes) else "cpu"
-        groups: Mapping[str, list[Node]] = defaultdict(list)
+        groups: dict[str, list[Node]] = defaultdict(list)
         for node in nodes:
             if hardware := node.hardware(kind):
                 groups[hardware].append(node)
         if not groups:
             raise SpecError("device", "must be auto, cpu, or cuda on a cluster with a GPU", name)
-        self._hardware, chosen = max(groups.items(), key=lambda group: (_units(kind, group[1]), group[0]))
-        return Device(kind, self._hardware, *_threads(kind, chosen, parallel))
+        units = {own: sum(node.units(kind) for node in group) for own, group in groups.items()}
+        shares = share_out(parallel, units)
+        order = sorted(groups, key=lambda own: (-units[own], own))
+        return [Device(kind, own, *_threads(kind, groups[own], shares[own])) for own in order if shares[own]]
 
-    def measure(
-        self, shapes: Sequence[Candidate], device: str, threads: int, all_threads: int, memory: int | None
-    ) -> Measurement:
-        """As `services.ground.measure_here`, on a machine with the device that was chosen last."""
-        node = self.with_hardware(device, self._hardware)[0]
-        needs = {"num_cpus": all_threads} if device == "cpu" else {"num_cpus": 1, "num_gpus": 1}
+    def slots(self, devices: Sequence[Device], parallel: int) -> dict[str, int]:
+        """How many of ``parallel`` runs each device takes now; none where its machines are gone."""
+        units = {own.hardware: sum(node.units(own.kind) for node in self.with_hardware(own)) for own in devices}
+        return share_out(parallel, units)
+
+    def measure(self, device: Device, shapes: Sequence[Candidate], memory: int | None) -> Measurement:
+        """As `services.ground.measure_here`, on a machine with that device."""
+        node = self.with_hardware(device)[0]
+        needs = {"num_cpus": device.all_threads} if device.kind == "cpu" else {"num_cpus": 1, "num_gpus": 1}
         there = NodeAffinitySchedulingStrategy(node.id, soft=False)
         task = ray.remote(measure_here).options(max_retries=0, scheduling_strategy=there, **needs)
         try:
-            found: Measurement = ray.get(task.remote(shapes, device, threads, all_threads, memory))
+            found: Measurement = ray.get(task.remote(device, shapes, memory))
         except ray.exceptions.RayTaskError as error:
             raise NasError(f"{node.host} cannot be measured: {str(error).splitlines()[-1]}") from error
         except ray.exceptions.RayError as error:
@@ -101,8 +111,15 @@ class Fleet:
             raise StateError(f"the machines {', '.join(hosts)} must share files: set NAS_STORAGE to a folder or URL")
 
 
-def _units(kind: str, nodes: Sequence[Node]) -> int:
-    return sum(node.cpus if kind == "cpu" else node.gpus for node in nodes)
+def share_out(parallel: int, units: Mapping[str, int]) -> dict[str, int]:
+    """Runs at a time by device, in proportion to what there is of each: the next run goes to the least used."""
+    shares = dict.fromkeys(units, 0)
+    for _ in range(parallel):
+        there = [own for own in units if units[own]]
+        if not there:
+            break
+        shares[min(there, key=lambda own: ((shares[own] + 1) / units[own], own))] += 1
+    return shares
 
 
 def _threads(kind: str, nodes: Sequence[Node], parallel: int) -> tuple[int, int]:
@@ -117,6 +134,7 @@ def _threads(kind: str, nodes: Sequence[Node], parallel: int) -> tuple[int, int]
 def _describe(node: Mapping[str, Any]) -> Node:
     resources = node["Resources"]
     marks = [name.partition(":")[2] for name in resources if name.startswith("accelerator_type:")]
+    labels = [name.partition(":")[2] for name in resources if name.startswith(LABEL)]
     return Node(
         id=node["NodeID"],
         host=node["NodeManagerHostname"],
@@ -124,6 +142,7 @@ def _describe(node: Mapping[str, Any]) -> Node:
         gpus=int(resources.get("GPU", 0)),
         accelerator=marks[0] if marks else "",
         processor=_ask_processor(node["NodeID"]) if resources.get("CPU") else "",
+        label=labels[0] if labels else "",
     )
 
 

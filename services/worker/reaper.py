@@ -33,22 +33,29 @@ def reaped(folder: Path) -> Iterator[None]:
 
 def at_work_in(folder: Path) -> list[int]:
     """Processes that have a file of the folder open."""
-    inside, found = f"{folder.resolve()}/", []
-    for entry in Path("/proc").iterdir():
-        with suppress(OSError):
-            if entry.name.isdigit() and any(os.readlink(file).startswith(inside) for file in (entry / "fd").iterdir()):
-                found.append(int(entry.name))
-    return found
+    inside = f"{folder.resolve()}/"
+    processes = [entry for entry in Path("/proc").iterdir() if entry.name.isdigit()]
+    return [int(entry.name) for entry in processes if any(file.startswith(inside) for file in _open_files(entry))]
+
+
+def _open_files(process: Path) -> Iterator[str]:
+    with suppress(OSError):  # it has ended
+        for file in (process / "fd").iterdir():
+            with suppress(OSError):  # it was closed
+                yield os.readlink(file)
 
 
 def main(folder: str) -> None:
+    command = os.getppid()  # which keeps its log open, and may live on
     sys.stdin.buffer.read()  # until the command has closed it, or ended
+    quiet = 0
     for _ in range(ROUNDS):
-        processes = at_work_in(Path(folder))
+        processes = [process for process in at_work_in(Path(folder)) if process != command]
         for process in processes:
             with suppress(ProcessLookupError, PermissionError):
                 os.kill(process, signal.SIGKILL)
-        if not processes:
+        quiet = 0 if processes else quiet + 1
+        if quiet == 2:  # one that was just starting another may have been missed
             break
         time.sleep(0.05)
     shutil.rmtree(folder, ignore_errors=True)

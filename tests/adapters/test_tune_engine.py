@@ -15,11 +15,12 @@ import ray
 pytest.register_assert_rewrite("tests.contracts.engine")
 
 from nas.adapters.tune.engine import TuneEngine  # noqa: E402
-from nas.adapters.tune.messages import Needs  # noqa: E402
+from nas.adapters.tune.messages import Needs, Order  # noqa: E402
 from nas.errors import CorpusError, NasError  # noqa: E402
 from nas.ports import Engine, Outcome  # noqa: E402
 from nas.records import CandidateState, CurvePoint, Origin, Verdict  # noqa: E402
 from nas.search import Search  # noqa: E402
+from nas.train.worker import Workshop  # noqa: E402
 from services.worker.cluster import connected  # noqa: E402
 from tests.adapters.workers import broken_workshop  # noqa: E402
 from tests.contracts.engine import EngineContract, MakeEngine  # noqa: E402
@@ -37,7 +38,18 @@ def local_ray() -> Iterator[None]:
 
 
 def engine_for(world: World, parallel: int = 1, *, reuse: bool = True) -> TuneEngine:
-    return TuneEngine(world.open_workshop, parallel, lambda assignment: Needs({"CPU": 1}), world.note, reuse=reuse)
+    return engine_with(world.open_workshop, parallel, world.note, reuse=reuse)
+
+
+def engine_with(
+    workshop: Callable[[], Workshop],
+    parallel: int,
+    note: Callable[[int, str], None] = lambda number, message: None,
+    *,
+    reuse: bool = False,
+) -> TuneEngine:
+    needs = Needs({"CPU": 1})
+    return TuneEngine(lambda own: Order(own, workshop, needs), lambda: {"": parallel}, note, reuse=reuse)
 
 
 class TestContract(EngineContract):
@@ -129,7 +141,7 @@ def test_several_at_a_time(make: Worlds) -> None:
 @pytest.mark.parametrize("error", [CorpusError("no such text"), ZeroDivisionError("by nothing")])
 def test_a_worker_that_cannot_begin_ends_the_run(make: Worlds, error: Exception) -> None:
     world = make()
-    engine = TuneEngine(partial(broken_workshop, error), 1, lambda assignment: Needs({"CPU": 1}))
+    engine = engine_with(partial(broken_workshop, error), 1)
     with pytest.raises(NasError, match=str(error)) as caught:
         world.run(engine=engine)
     assert type(caught.value) is (CorpusError if isinstance(error, CorpusError) else NasError)

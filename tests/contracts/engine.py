@@ -25,8 +25,8 @@ class Logged(Watched):
         self.stopped: list[int] = []
         self.outcomes: list[Outcome] = []
 
-    def next(self) -> Assignment | Wait | Done:
-        answer = super().next()
+    def next(self, device: str = "") -> Assignment | Wait | Done:
+        answer = super().next(device)
         self.calls.append(("next", answer.number if isinstance(answer, Assignment) else -1))
         return answer
 
@@ -49,7 +49,7 @@ class Scripted:
     def __init__(self, answer: Wait | Done | BaseException) -> None:
         self.answer = answer
 
-    def next(self) -> Assignment | Wait | Done:
+    def next(self, device: str = "") -> Assignment | Wait | Done:
         if isinstance(self.answer, BaseException):
             raise self.answer
         return self.answer

@@ -9,12 +9,13 @@ from typing import Any
 from ray import tune
 from ray.tune import CheckpointConfig, FailureConfig, PlacementGroupFactory, RunConfig, TuneConfig, Tuner
 
-from nas.adapters.tune.messages import Needs
+from nas.adapters.tune.messages import Needs, Order, Slots
 from nas.adapters.tune.scheduler import Floor, FloorScheduler, FloorSearcher
 from nas.adapters.tune.trainable import Trainable
 from nas.ports import Assignment, Driver
-from nas.train.worker import Workshop
 
+PENDING = 64
+"""Runs that may wait for their worker; how many there are at a time is for the slots to say."""
 _SETTINGS = {
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
     "TUNE_FORCE_TRIAL_CLEANUP_S": "30",
@@ -34,22 +35,23 @@ class TuneEngine:
 
     def __init__(
         self,
-        workshop: Callable[[], Workshop],
-        parallel: int,
-        needs: Callable[[Assignment], Needs],
+        order: Callable[[Assignment], Order],
+        slots: Slots,
         note: Callable[[int, str], None] = lambda number, message: None,
         reuse: bool = False,
+        there: Callable[[Needs], bool] = lambda needs: True,
     ) -> None:
-        """``workshop`` must be picklable; each worker calls it once. With ``reuse`` a worker goes on to the next run
-        of the same needs, which saves the imports; without, each has a fresh process (a GPU's memory is free then)."""
-        self._reuse = reuse
-        self._workshop, self._parallel, self._needs, self._note = workshop, parallel, needs, note
+        """Orders must be picklable; a worker opens its workshop once. With ``reuse`` a worker goes on to the next run
+        of the same needs, which saves the imports; without, each has a fresh process (a GPU's memory is free then).
+        ``there`` says whether machines for a run that waits have not all gone."""
+        self._reuse, self._there = reuse, there
+        self._order, self._slots, self._note = order, slots, note
 
     def run(self, driver: Driver, halted: Callable[[], bool] = lambda: False) -> None:
         for name, value in _SETTINGS.items():
             os.environ.setdefault(name, value)
-        os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = str(self._parallel)  # workers start beside each other
-        floor = Floor(driver, self._parallel, self._workshop, self._needs, halted, self._note)
+        os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = str(PENDING)  # workers start beside each other
+        floor = Floor(driver, self._order, self._slots, self._there, halted, self._note)
         with tempfile.TemporaryDirectory(prefix="nas-tune-") as folder:
             self._tuner(floor, folder).fit()
         if floor.error is not None:

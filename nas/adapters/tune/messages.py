@@ -32,6 +32,10 @@ class Order:
     needs: Needs
 
 
+Slots = Callable[[], Mapping[str, int]]
+"""How many runs there may be at a time, by device; asked again and again, since machines come and go."""
+
+
 @dataclass(frozen=True, slots=True)
 class Reported:
     """A curve point; the worker waits for an answer to a ``durable`` one."""

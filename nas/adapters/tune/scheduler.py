@@ -4,19 +4,20 @@ Neither decides anything: the answers are those of `nas.ports.Driver`. No state 
 """
 
 import time
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 from ray.tune.search import Searcher
 
-from nas.adapters.tune.messages import Crashed, Failed, Needs, Note, Order, Reported
+from nas.adapters.tune.messages import Crashed, Failed, Needs, Note, Order, Reported, Slots
 from nas.adapters.tune.trainable import ITEMS
 from nas.outcome import INTERRUPTED, LOST, STOPPED, ended
-from nas.ports import Assignment, Driver, Outcome, Wait
+from nas.ports import Assignment, Done, Driver, Outcome, Wait
 from nas.records import CurvePoint, Verdict
-from nas.train.worker import Workshop
 
 ASK_SECONDS = 1.0
 """Between questions for a further run, while nothing is heard of those in training."""
@@ -27,6 +28,7 @@ HALT_SECONDS = 60.0
 @dataclass
 class _Run:
     assignment: Assignment
+    needs: Needs | None = None
     last: CurvePoint | None = None
     told_to_halt: bool = False
 
@@ -37,14 +39,14 @@ class Floor:
     def __init__(
         self,
         driver: Driver,
-        parallel: int,
-        workshop: Callable[[], Workshop],
-        needs: Callable[[Assignment], Needs],
+        order: Callable[[Assignment], Order],
+        slots: Slots,
+        there: Callable[[Needs], bool],
         halted: Callable[[], bool],
         note: Callable[[int, str], None],
     ) -> None:
-        self.workshop, self.parallel, self.needs = workshop, parallel, needs
-        self.driver, self.note = driver, note
+        self.driver, self.order, self.slots, self.note = driver, order, slots, note
+        self._there = there
         self.runs: dict[str, _Run] = {}
         self.error: BaseException | None = None
         self.over = False  # nothing more is handed out
@@ -59,19 +61,31 @@ class Floor:
 
     def hand_out(self, trial_id: str) -> Order | None:
         """The next run; ``None`` when there is none now, or with ``over`` none any more."""
-        if self.over or len(self.runs) >= self.parallel or time.monotonic() < self._ask_at:
+        if self.halt() or self.over or time.monotonic() < self._ask_at:  # here too: Tune waits in the searcher
             return None
-        answer = self._guarded(self.driver.next)
-        if isinstance(answer, Assignment):
-            self.runs[trial_id] = _Run(answer)
-            needs = self._guarded(lambda: self.needs(answer))
-            return Order(answer, self.workshop, needs) if needs is not None else None
-        if not self.runs:
-            self.over = True
-            if isinstance(answer, Wait):
-                self.error = RuntimeError("a driver with nothing in training must hand out a run or be done")
+        answers: list[Wait | Done] = []
+        for device in self._guarded(self._free) or ():
+            answer = self._guarded(partial(self.driver.next, device))
+            if isinstance(answer, Assignment):
+                self.runs[trial_id] = _Run(answer)
+                order: Order | None = self._guarded(partial(self.order, answer))
+                self.runs[trial_id].needs = order.needs if order is not None else None
+                return order
+            answers.append(answer)
+        if not self.runs and answers and self.error is None:
+            self.over = any(isinstance(answer, Done) for answer in answers)
+            if not self.over and "" in self.slots():  # with several devices, others may have to be waited for
+                self.over, self.error = (
+                    True,
+                    RuntimeError("a driver with nothing in training must hand out a run or be done"),
+                )
         self._ask_at = time.monotonic() + ASK_SECONDS
         return None
+
+    def _free(self) -> list[str]:
+        """Devices with room for a further run."""
+        busy = Counter(run.assignment.plan.device for run in self.runs.values())
+        return [device for device, slots in self.slots().items() if busy[device] < slots]
 
     # --- the scheduler's ---
 
@@ -107,6 +121,11 @@ class Floor:
             outcome = ended(run.assignment, kind, run.last, detail)
             self._ask_at = 0.0
             self._guarded(lambda: self.driver.finish(outcome))
+
+    def is_stranded(self, trial_id: str) -> bool:
+        """Whether a run waits for machines that have gone."""
+        run = self.runs.get(trial_id)
+        return run is not None and run.needs is not None and self._guarded(partial(self._there, run.needs)) is False
 
     def halt(self) -> bool:
         """Whether what is in training is to be interrupted."""
@@ -179,6 +198,11 @@ class FloorScheduler(FIFOScheduler):
         elif self._floor.halt():
             for trial in self._live(tune_controller):
                 self._halt(tune_controller, trial)
+        else:
+            for trial in self._live(tune_controller):
+                if trial.temporary_state.ray_actor is None and self._floor.is_stranded(trial.trial_id):
+                    self._floor.end(trial.trial_id, INTERRUPTED)
+                    _drop(tune_controller, trial)
         return super().choose_trial_to_run(tune_controller)
 
     def _halt(self, tune_controller: Any, trial: Any) -> None:

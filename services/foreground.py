@@ -105,12 +105,15 @@ def drive_on_ray(
 
     Raises what ended the driver, and `KeyboardInterrupt` when the driver was killed by a second interrupt.
     """
-    from services.worker.actor import start
+    from services.worker.actor import end, start
 
     deaths, known = 0, _progress(store, search_id)
     while True:
-        actor, ended = start(home, search_id, cluster=cluster)
-        died = _Following(actor, ended, look, say).until_it_ends()
+        actor, ended = start(home, search_id, cluster=cluster, patient=deaths > 0)
+        try:
+            died = _Following(actor, ended, look, say).until_it_ends()
+        finally:
+            end(f"driver-{search_id}")
         if not died:
             return store.search(search_id)
         now = _progress(store, search_id)

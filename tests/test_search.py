@@ -21,6 +21,7 @@ from nas.outcome import objectives
 from nas.pareto import front_mask, knee
 from nas.plan import Plan, Speed
 from nas.ports import Assignment, Done, Outcome, Wait
+from nas.propose import RANDOM_AFTER, UNIFORM_SEEDS
 from nas.prune import Policy, Standing, decide
 from nas.records import CandidateState, CurvePoint, LedgerRecord, Origin, Verdict
 from nas.search import MAXIMUM_FAILED, MAXIMUM_LOST, Search, abandon, choose, describe, prepare
@@ -604,6 +605,105 @@ def test_what_the_search_cannot_pay_is_cancelled(make: Worlds) -> None:
     check_account(world.spec, world.store.ledger("s"))
 
 
+def test_it_is_cancelled_by_the_next_driver_when_one_dies_at_that(
+    make: Worlds, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The search has handed over what it had left by then, so its next driver no longer looks for candidates."""
+    world = make(spec_of(budget=TIGHT))
+    search = world.enter()
+    for rate in (0.5, 0.6, 0.7, 0.8):
+        search.enqueue(given(matrix_rate=rate))
+    for _ in range(2):
+        search.finish(ended(handed(search)))
+
+    def die(key: int) -> None:
+        raise Died
+
+    monkeypatch.setattr(world.suggesters[-1], "forget", die)
+    with pytest.raises(Died):
+        search.next()
+    assert [own.state for own in world.candidates[2:]] == [CandidateState.CANCELLED, CandidateState.QUEUED]
+    assert isinstance(world.enter().next(), Done)
+    assert [own.state for own in world.candidates[2:]] == 2 * [CandidateState.CANCELLED]
+    assert [trial.state for trial in trials(world)] == [*2 * [TrialState.COMPLETE], *2 * [TrialState.FAIL]]
+    check_account(world.spec, world.store.ledger("s"))
+
+
+def complete(search: Search, count: int) -> None:
+    """The next so many candidates, with losses that tell them apart."""
+    for _ in range(count):
+        own = handed(search)
+        search.finish(replace(ended(own), val_bpb=3.0 + own.number % 3))
+
+
+def test_however_many_are_given_the_next_driver_proposes_the_same(make: Worlds) -> None:
+    """To neither driver they are fruitless suggestions, after so many of which points are drawn at random."""
+    worlds = [make(spec_of(budget={"total": {"compute": "30GFLOP"}}, method={"policy": "none"})) for _ in range(2)]
+    for world, deaths in zip(worlds, (0, 1), strict=True):
+        search = world.enter()
+        complete(search, 2 + UNIFORM_SEEDS)
+        for rate in range(RANDOM_AFTER + 1):
+            assert search.enqueue(given(matrix_rate=0.5 + rate / 10)).endswith("queued")
+        complete(search, RANDOM_AFTER + 1)
+        for _ in range(deaths):
+            search = world.enter()
+        complete(search, 3)
+    assert worlds[0].fate() == worlds[1].fate()
+
+
+TIGHT = {"total": {"compute": "800MFLOP"}, "final": 0}
+"""Money for a few candidates, and none for a final run."""
+
+
+def until_it_waits(search: Search) -> list[Assignment]:
+    """Candidates in training whose money the next proposal waits for."""
+    running = []
+    while isinstance(answer := search.next(), Assignment):
+        running.append(answer)
+    assert running and answer == Wait()
+    return running
+
+
+def test_it_overtakes_a_proposal_that_waits_for_money(make: Worlds) -> None:
+    """Suggestions are named in the order they were asked for: the suggester hears of the given one afterwards."""
+    world = make(spec_of(budget=TIGHT))
+    search = world.enter()
+    first, *running = until_it_waits(search)
+    number = len(world.candidates)
+    assert search.enqueue(given()) == f"is candidate {number}, queued"
+    search.finish(ended(first, "stopped", share=0.05))
+    overtaking = handed(search)
+    assert (overtaking.number, overtaking.candidate) == (number, given())
+    running.append(overtaking)
+    while running:
+        search.finish(ended(running.pop(), "stopped", share=0.1))
+        while isinstance(answer := search.next(), Assignment):
+            running.append(answer)
+    assert len(searched(world)) > number + 1, "what waited came after it"
+    told = {trial.user_attrs["number"]: trial for trial in trials(world) if "number" in trial.user_attrs}
+    assert {own: trial.user_attrs["candidate"] for own, trial in told.items()} == {
+        own.number: own.id for own in searched(world)
+    }
+    assert told[number].state is TrialState.PRUNED
+    before = trials(world)
+    assert isinstance(world.enter().next(), Done)
+    assert len(trials(world)) == len(before), "a driver that comes after has nothing to add"
+
+
+def test_a_proposal_that_waits_for_money_is_not_taken_as_given(make: Worlds) -> None:
+    """A twin of the search, in which the money is there, says which one it is."""
+    world, twin = (make(spec_of(budget=TIGHT)) for _ in range(2))
+    other = twin.enter()
+    other.finish(ended(until_it_waits(other)[0], "stopped", share=0.05))
+    waits = handed(other).candidate
+    search = world.enter()
+    first, *_ = until_it_waits(search)
+    assert search.enqueue(waits) == "is the next candidate already"
+    search.finish(ended(first, "stopped", share=0.05))
+    assert handed(search).candidate == waits
+    assert len({own.id for own in world.candidates}) == len(world.candidates)
+
+
 # --- Searches that are cancelled --------------------------------------------------------------------------------------
 
 
@@ -641,8 +741,10 @@ def test_what_ends_while_a_search_is_cancelled_counts(make: Worlds) -> None:
     search = world.enter()
     first = handed(search)
     search.cancel()
+    assert search.next() == Wait()
     search.finish(ended(first))
     assert [own.state for own in world.candidates] == [CandidateState.COMPLETED]
+    assert search.next() == Done("cancelled"), "nor is there a final run of it"
     assert search.enqueue(given()) == "comes too late: cancelled"
 
 
@@ -721,6 +823,24 @@ def test_what_was_made_again_is_written_down_and_not_charged(make: Worlds) -> No
     (settled,) = [line for line in world.store.ledger("s") if line.kind == "settle" and line.number == 0]
     assert settled.flops == own.train_flops_spent + own.eval_flops
     assert world.candidates[1].repeated_flops == 0
+
+
+def test_an_attempt_that_ends_before_its_first_point_has_made_nothing_again(make: Worlds) -> None:
+    """It went on from a checkpoint and was interrupted there: where it began is known from its outcome only."""
+    world = make()
+    search = world.enter()
+    first = handed(search)
+    steps, step_flops = first.plan.steps, first.plan.step_flops
+    half = steps // 2
+    search.report(CurvePoint("s", 0, 0, half, 0.5, half * step_flops, 1.0, train_bpb=8.0, first_step=0))
+    search.finish(ended(first, "interrupted", share=0.5))
+    search.finish(ended(handed(search), "interrupted", share=0.5))
+    last = handed(search)
+    search.report(CurvePoint("s", 0, 2, steps, 1.0, steps * step_flops, 1.0, train_bpb=8.0, first_step=half))
+    search.finish(ended(last))
+    walked = [(own.first_step, own.last_step) for own in world.store.attempts("s", 0)]
+    assert walked == [(0, half), (half, half), (half, steps)]
+    assert world.candidates[0].repeated_flops == 0
 
 
 def test_candidates_that_fail_one_after_the_other_end_the_search(make: Worlds) -> None:

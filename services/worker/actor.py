@@ -1,5 +1,6 @@
 """The driver of a search as a detached Ray actor: it lives on when the command that started it does not."""
 
+import time
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
@@ -11,6 +12,7 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 from nas.adapters.sql.store import open_store
 from nas.adapters.tune.engine import TuneEngine
 from nas.adapters.tune.messages import Needs, Order
+from nas.errors import StateError
 from nas.ports import Assignment, Engine
 from nas.spec import parse_spec
 from services.ground import Ground, open_workshop, survey_again
@@ -18,6 +20,9 @@ from services.home import Home
 from services.worker.driver import Note, SearchDriver, name_of
 from services.worker.fleet import Fleet
 from services.worker.lease import held
+
+END_SECONDS = 30.0
+"""That Ray has to end an actor."""
 
 
 @ray.remote(num_cpus=0, max_restarts=0, max_task_retries=0)
@@ -29,12 +34,12 @@ class DriverActor:
         self._driver: SearchDriver | None = None
         self._interrupted = False
 
-    def drive(self, home: Home, search_id: str, cluster: bool) -> None:
-        """Until the search ends or pauses; raises what ended it."""
+    def drive(self, home: Home, search_id: str, cluster: bool, patient: bool) -> None:
+        """Until the search ends or pauses; raises what ended it. ``patient``: as `services.worker.lease.held`."""
         store = open_store(home.database)
         try:
             record = store.search(search_id)
-            with held(store, search_id, self._lines.append) as lease:
+            with held(store, search_id, self._lines.append, patient=patient) as lease:
                 ground = survey_again(parse_spec(record.spec), record.setting, home, lambda topic, line: None)
                 engine = partial(_engine, ground, Path(record.setting["base"]), home, cluster)
                 self._driver = SearchDriver(home, lease, search_id, ground, engine, self._lines.append)
@@ -85,14 +90,28 @@ def _order(ground: Ground, base: Path, home: Home, fleet: Fleet | None, assignme
     nodes = fleet.with_hardware(device) if fleet is not None else []
     fingerprint = ground.texts.corpus.fingerprint
     workshop = partial(open_workshop, ground.spec, base, home, fingerprint, device)
-    return Order(assignment, workshop, Needs(bundle, tuple(node.id for node in nodes)))
+    return Order(assignment, workshop, Needs(bundle, tuple(sorted(node.id for node in nodes))))
 
 
-def start(home: Home, search_id: str, *, cluster: bool) -> tuple[Any, Any]:
-    """The actor, and what its run will come to."""
-    options: dict[str, Any] = {"name": f"driver-{search_id}", "lifetime": "detached", "max_concurrency": 3}
+def start(home: Home, search_id: str, *, cluster: bool, patient: bool) -> tuple[Any, Any]:
+    """The actor, and what its run will come to. One of that name which is left ends first: nobody waits for it."""
+    name = f"driver-{search_id}"
+    options: dict[str, Any] = {"name": name, "lifetime": "detached", "max_concurrency": 3}
     if cluster and home.database.startswith("sqlite"):  # which only this machine can open
         here = ray.get_runtime_context().get_node_id()
         options["scheduling_strategy"] = NodeAffinitySchedulingStrategy(here, soft=False)
+    end(name)
     actor: Any = DriverActor.options(**options).remote()  # type: ignore[attr-defined]
-    return actor, actor.drive.remote(home, search_id, cluster)
+    return actor, actor.drive.remote(home, search_id, cluster, patient)
+
+
+def end(name: str) -> None:
+    """Ends the actor of a name, if there is one, and waits until the name is free."""
+    limit = time.monotonic() + END_SECONDS
+    while time.monotonic() < limit:
+        try:
+            ray.kill(ray.get_actor(name))
+        except ValueError:
+            return
+        time.sleep(0.2)
+    raise StateError(f"actor {name} of Ray does not end")

@@ -59,31 +59,40 @@ class Lease:
 
 
 @contextmanager
-def held(store: Store, search_id: str, tell: Callable[[str], None] = lambda line: None) -> Iterator[Lease]:
+def held(
+    store: Store, search_id: str, tell: Callable[[str], None] = lambda line: None, *, patient: bool = False
+) -> Iterator[Lease]:
     """Within the block this process alone drives the search.
 
-    Waits for the lease of a holder that seems to have died elsewhere. Raises `LeaseError` when another drives it.
+    Waits for the lease of a holder that seems to have died elsewhere; with ``patient``, of any that does not renew it
+    any more. Raises `LeaseError` when another drives it.
     """
-    lease = Lease(store, *_take(store, search_id, tell))
+    lease = Lease(store, *_take(store, search_id, tell, patient))
     try:
         yield lease
     finally:
         lease.drop()
 
 
-def _take(store: Store, search_id: str, tell: Callable[[str], None]) -> tuple[LeaseRecord, LeaseRecord | None]:
+def _take(
+    store: Store, search_id: str, tell: Callable[[str], None], patient: bool
+) -> tuple[LeaseRecord, LeaseRecord | None]:
     """The lease, and the one before."""
+    waited_for: LeaseRecord | None = None
     while True:
         former = store.lease(search_id)
         dead = former if former is not None and is_dead(former.holder) else None
         try:
             return store.take_lease(search_id, whoami(), LEASE_SECONDS, replacing=dead), former
         except LeaseError:
-            now = store.now()
-            if former is None or now - former.renewed_at < 2 * RENEW_SECONDS:
+            if former is None:
                 raise
-            silent, left = now - former.renewed_at, max(0.0, former.expires_at - now)
+            silent = store.now() - former.renewed_at
+            if waited_for is not None or (silent < 2 * RENEW_SECONDS and not patient):
+                raise  # it is alive
+            left = max(0.0, former.expires_at - store.now())
             tell(f"{former.holder} was last heard of {silent:.0f} s ago; its lease ends in {left:.0f} s")
+            waited_for = former
             time.sleep(left + 0.1)
 
 

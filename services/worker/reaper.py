@@ -38,6 +38,12 @@ def at_work_in(folder: Path) -> list[int]:
     return [int(entry.name) for entry in processes if any(file.startswith(inside) for file in _open_files(entry))]
 
 
+def _is_in(session: int, process: int) -> bool:
+    with suppress(ProcessLookupError):
+        return os.getsid(process) == session
+    return False
+
+
 def _open_files(process: Path) -> Iterator[str]:
     with suppress(OSError):  # it has ended
         for file in (process / "fd").iterdir():
@@ -47,10 +53,11 @@ def _open_files(process: Path) -> Iterator[str]:
 
 def main(folder: str) -> None:
     command = os.getppid()  # which keeps its log open, and may live on
+    session = os.getsid(command)  # not to end others, who read the logs
     sys.stdin.buffer.read()  # until the command has closed it, or ended
     quiet = 0
     for _ in range(ROUNDS):
-        processes = [process for process in at_work_in(Path(folder)) if process != command]
+        processes = [own for own in at_work_in(Path(folder)) if own != command and _is_in(session, own)]
         for process in processes:
             with suppress(ProcessLookupError, PermissionError):
                 os.kill(process, signal.SIGKILL)

@@ -1,7 +1,9 @@
 """A local Ray leaves nothing behind, whatever becomes of the command that started it; a search outlives its driver."""
 
 import os
+import re
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -13,9 +15,11 @@ from pathlib import Path
 import pytest
 
 from nas.adapters.sql.store import open_store
+from nas.errors import StateError
 from nas.records import SearchState
+from services.worker.cluster import connected
 from services.worker.reaper import at_work_in, reaped
-from tests.services.driving import Place, ending, gone, said_until
+from tests.services.driving import Place, ending, gone, group, said_until
 
 WRITES = "import sys, time; file = open(sys.argv[1], 'w'); print('opened', flush=True); time.sleep(300)"
 CONNECTED = """
@@ -31,12 +35,14 @@ with connected(None, 1):
 print("went on", flush=True)
 """
 HOLDS = """
-import sys, time
+import subprocess, sys, time
 from pathlib import Path
 from services.worker.reaper import reaped
 
 with reaped(Path(sys.argv[1])):
-    print("reaped", flush=True)
+    worker = subprocess.Popen([sys.executable, "-c", sys.argv[2], f"{sys.argv[1]}/log"], stdout=subprocess.PIPE)
+    worker.stdout.readline()
+    print(worker.pid, flush=True)
     time.sleep(300)
 """
 
@@ -50,10 +56,10 @@ def short(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
         yield Path(folder)
 
 
-def started(code: str, *arguments: object) -> "subprocess.Popen[str]":
-    """A process in a session of its own, once it has said a line."""
+def started(code: str, *arguments: object, session: bool = True) -> "subprocess.Popen[str]":
+    """A process, in a session of its own or in ours, once it has said a line."""
     command = [sys.executable, "-c", code, *map(str, arguments)]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, start_new_session=True)
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, start_new_session=session)
     assert process.stdout is not None and process.stdout.readline()
     return process
 
@@ -79,13 +85,15 @@ def test_what_works_in_a_folder_ends_with_the_block(tmp_path: Path) -> None:
     for folder in (inside, outside):
         folder.mkdir()
     with reaped(inside):
-        worker, bystander = started(WRITES, inside / "log"), started(WRITES, outside / "log")
-        assert at_work_in(inside) == [worker.pid]
+        worker = started(WRITES, inside / "log", session=False)
+        bystander = started(WRITES, outside / "log", session=False)
+        reader = started(WRITES, inside / "log")  # of another session: somebody who looks at the logs
+        assert sorted(at_work_in(inside)) == sorted([worker.pid, reader.pid])
         assert worker.poll() is None
     assert worker.wait(20) == -signal.SIGKILL
     assert not inside.exists() and outside.exists()
-    assert bystander.poll() is None
-    assert (ended(worker), ended(bystander)) == (-signal.SIGKILL, -signal.SIGKILL)
+    assert bystander.poll() is reader.poll() is None
+    assert {ended(own) for own in (worker, bystander, reader)} == {-signal.SIGKILL}
 
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt, ValueError])
@@ -100,14 +108,34 @@ def test_an_error_in_the_block_is_raised(tmp_path: Path, error: type[BaseExcepti
 def test_what_works_in_a_folder_ends_with_a_command_that_is_killed(tmp_path: Path) -> None:
     folder = tmp_path / "inside"
     folder.mkdir()
-    command, worker = started(HOLDS, folder), started(WRITES, folder / "log")
+    command = started(HOLDS, folder, WRITES)
+    assert len(group(command.pid)) == 2
     assert ended(command) == -signal.SIGKILL
-    assert worker.wait(20) == -signal.SIGKILL
     assert is_gone(folder)
-    ended(worker)
+    assert gone(command.pid) == []
 
 
 # --- Ray ---
+
+
+@pytest.fixture
+def deaf() -> Iterator[str]:
+    """An address where nothing listens, and nothing else can begin to."""
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        yield f"127.0.0.1:{taken.getsockname()[1]}"
+
+
+@pytest.mark.parametrize("protocol", ["", "ray://"])
+def test_an_address_where_nothing_listens_is_refused_at_once(
+    deaf: str, protocol: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Ray itself would try for ever."""
+    monkeypatch.setattr(os, "environ", os.environ.copy())  # Ray's settings are not for the tests that follow
+    address, began = f"{protocol}{deaf}", time.monotonic()
+    with pytest.raises(StateError, match=rf"^Ray at {re.escape(address)}: .*refused; `nas doctor "), connected(address):
+        raise AssertionError("connected to nothing")
+    assert time.monotonic() - began < 10
 
 
 def test_nothing_of_a_local_ray_is_left_after_the_block(short: Path) -> None:

@@ -13,6 +13,7 @@ from nas.adapters.sql.store import SqlStore, open_store
 from nas.records import RequestKind, SearchState
 from services.single import read_candidate, write_candidate
 from services.worker.lease import held
+from tests.contracts.samples import SEARCH
 from tests.services.driving import Done, Place, ending, make_place, said_until
 
 LOG = r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d  (info   |warning)  \S.*"
@@ -117,6 +118,16 @@ def test_waiting_says_how_it_ended(over: Ended, begun: Ended) -> None:
     paused = begun.run("wait", "-o", "json")
     assert (paused.code, paused.json["state"], paused.json["result"]) == (130, "paused", None)
     assert paused.err == f"paused (asked to pause); what was done is kept. Go on with: nas resume {begun.id}\n"
+
+
+def test_there_is_nothing_to_wait_for_before_a_search_is_driven(place: Place) -> None:
+    place.home.mkdir()
+    store = store_of(place)
+    store.add_search(SEARCH)
+    store.close()
+    done = place.run("wait", "s")
+    assert (done.code, done.out) == (1, "")
+    assert done.err == "nas: search s is queued, and nothing drives it; go on with: nas resume s\n"
 
 
 def test_logs_are_all_that_happened(over: Ended) -> None:
@@ -260,6 +271,30 @@ def test_a_driver_s_answer_is_told(paused: Ended) -> None:
         thread.join()
     store.close()
     assert (done.code, done.out, done.err) == (0, "", f"search {paused.id} stops: soon\n")
+
+
+def test_an_answer_just_before_the_driver_leaves_is_told(paused: Ended) -> None:
+    """The driver here is this test: it answers between two looks of the command, and has gone before the second."""
+    store, drives = store_of(paused.place), threading.Event()
+
+    def drive() -> None:
+        with held(store, paused.id):
+            drives.set()
+            while not (waiting := store.requests(paused.id, unanswered=True)):
+                time.sleep(0.01)
+            time.sleep(0.1)
+            store.answer_request(paused.id, waiting[0].sequence, "pauses", at=time.time())
+            store.update_search(paused.id, state=SearchState.PAUSED)
+
+    store.update_search(paused.id, state=SearchState.RUNNING)
+    thread = threading.Thread(target=drive)
+    thread.start()
+    assert drives.wait(20)
+    done = paused.run("pause")
+    thread.join()
+    store.close()
+    said = f"search {paused.id} pauses\nsearch {paused.id} is paused; go on with: nas resume {paused.id}\n"
+    assert (done.code, done.out, done.err) == (0, "", said)
 
 
 def test_a_search_that_runs_in_another_process(place: Place) -> None:

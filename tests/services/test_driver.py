@@ -139,7 +139,8 @@ def begun(tmp_path_factory: pytest.TempPathFactory) -> Scene:
     store = open_store(home.database)
     record, ground = begin(home, store, load_spec(spec), place.folder, lambda *_: None, lambda _: None)
     store.close()
-    return Scene(home, store, record.id, replace(ground, threads=1, all_threads=1))
+    device = replace(ground.devices[0], threads=1, all_threads=1)
+    return Scene(home, store, record.id, replace(ground, devices=(device,)))
 
 
 @pytest.fixture
@@ -278,6 +279,25 @@ def test_a_search_that_nobody_drives_is_cancelled(scene: Scene) -> None:
     states = dict(told.execute("SELECT number, state FROM trials"))
     told.close()
     assert states == {0: "COMPLETE", 1: "FAIL"}
+
+
+@pytest.mark.parametrize("driven", [True, False], ids=["driven", "paused"])
+def test_a_cancelled_search_leaves_no_checkpoint(scene: Scene, driven: bool) -> None:
+    """Whoever cancels it, the driver or the command: nothing will ever go on from there."""
+    checkpoint = scene.home.artifacts / scene.id / "1" / "checkpoint.pt"
+    there: list[bool] = []
+
+    def ask(own: Scene) -> None:
+        there.append(checkpoint.is_file())
+        own.ask(RequestKind.CANCEL if driven else RequestKind.PAUSE)
+
+    scene.drive(ask)
+    if not driven:
+        there.append(checkpoint.is_file())
+        cancel_paused(scene.home, scene.store, scene.id)
+    assert all(there), "there was one before"
+    assert_cancelled(scene)
+    assert list(scene.home.artifacts.rglob("*.pt")) == []
 
 
 def test_a_search_that_never_ran_is_cancelled(scene: Scene) -> None:

@@ -8,10 +8,13 @@ from pathlib import Path
 import pytest
 
 from nas.adapters.sql.store import open_store
+from nas.data.depot import Depot
 from nas.errors import CancelledError, CorpusError, SpecError
 from nas.forecast import Forecast
 from nas.records import CandidateState, Origin
 from nas.spec import load_spec, parse_spec
+from nas.train.artifact import FILES, publish_artifact
+from services.cli.access import trained_folder
 from services.cli.output import Format, emit_json
 from services.cli.progress import summary
 from services.cli.runs import _agree
@@ -76,6 +79,19 @@ def test_a_home_is_named_by_the_environment(monkeypatch: pytest.MonkeyPatch, tmp
     assert home().database == "postgresql://host/nas"
     monkeypatch.delenv("NAS_HOME")
     assert home().root.is_absolute()
+
+
+def test_a_model_that_another_machine_has_finished(tmp_path: Path) -> None:
+    """It was begun here, so its folder is here, without the weights."""
+    where = Home(tmp_path / "here", "sqlite://", str(tmp_path / "shared"))
+    here, there = where.artifacts / "s/0", tmp_path / "there"
+    for folder in (here, there):
+        folder.mkdir(parents=True)
+    for name in FILES:
+        (there / name).write_text(f"{name} from there")
+    publish_artifact(there, Depot(where.storage), "s/0")
+    assert trained_folder(where, replace(CANDIDATE, artifact="s/0")) == here
+    assert {own.name: own.read_text() for own in here.iterdir()} == {name: f"{name} from there" for name in FILES}
 
 
 def test_progress_in_a_line() -> None:

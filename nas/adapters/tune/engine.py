@@ -6,6 +6,7 @@ import uuid
 from collections.abc import Callable
 from typing import Any
 
+import ray
 from ray import tune
 from ray.tune import CheckpointConfig, FailureConfig, PlacementGroupFactory, RunConfig, TuneConfig, Tuner
 
@@ -52,7 +53,7 @@ class TuneEngine:
             os.environ.setdefault(name, value)
         os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = str(PENDING)  # workers start beside each other
         floor = Floor(driver, self._order, self._slots, self._there, halted, self._note)
-        with tempfile.TemporaryDirectory(prefix="nas-tune-") as folder:
+        with tempfile.TemporaryDirectory(prefix="nas-tune-", dir=_session()) as folder:
             self._tuner(floor, folder).fit()
         if floor.error is not None:
             raise floor.error
@@ -76,6 +77,12 @@ class TuneEngine:
                 verbose=0,
             ),
         )
+
+
+def _session() -> str | None:
+    """The folder of the Ray session, which goes with it; ``None`` where it is not known."""
+    node = ray._private.worker._global_node
+    return str(node.get_session_dir_path()) if node is not None else None
 
 
 def _placement(config: dict[str, Any]) -> PlacementGroupFactory:

@@ -21,7 +21,7 @@ ROUNDS = 20  # of looking for processes, which may start others meanwhile
 @contextmanager
 def reaped(folder: Path) -> Iterator[None]:
     """What works in the folder ends with the block, or with this process; the folder is removed then."""
-    command = [sys.executable, "-I", __file__, str(folder)]
+    command = [sys.executable, "-I", __file__, str(folder), str(os.getpid()), str(os.getsid(0))]
     reaper = subprocess.Popen(command, stdin=subprocess.PIPE, start_new_session=True)
     try:
         yield
@@ -51,9 +51,8 @@ def _open_files(process: Path) -> Iterator[str]:
                 yield os.readlink(file)
 
 
-def main(folder: str) -> None:
-    command = os.getppid()  # which keeps its log open, and may live on
-    session = os.getsid(command)  # not to end others, who read the logs
+def main(folder: str, command: int, session: int) -> None:
+    """Spares the command, which keeps its log open and may live on, and other sessions, where logs may be read."""
     sys.stdin.buffer.read()  # until the command has closed it, or ended
     quiet = 0
     for _ in range(ROUNDS):
@@ -69,4 +68,4 @@ def main(folder: str) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1])
+    main(sys.argv[1], int(sys.argv[2]), int(sys.argv[3]))

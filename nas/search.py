@@ -492,8 +492,8 @@ class Search:
         if outcome.kind == outcomes.LOST:
             self._event("lost", f"candidate {number} lost its worker: {outcome.detail}", number, "warning")
         else:
-            spent = format_flops(outcome.train_flops)
-            self._event("interrupted", f"candidate {number} waits with {spent} spent", number)
+            done = format_flops(outcome.train_flops)
+            self._event("interrupted", f"candidate {number} goes back in the queue after {done}", number)
 
     def _settle(self, record: CandidateRecord, outcome: Outcome) -> CandidateRecord:
         spent = outcome.train_flops + outcome.eval_flops

@@ -21,6 +21,8 @@ from services.worker.driver import Note, SearchDriver, name_of
 from services.worker.fleet import Fleet
 from services.worker.lease import held
 
+GONE = "none"
+"""The machine of runs whose machines went away since they were asked for; they are handed out again."""
 END_SECONDS = 30.0
 """That Ray has to end an actor."""
 
@@ -73,9 +75,10 @@ def _engine(ground: Ground, base: Path, home: Home, cluster: bool, note: Note) -
 
 def _slots(ground: Ground, fleet: Fleet | None) -> Mapping[str, int]:
     parallel = ground.spec.method.parallel
-    if fleet is None or len(ground.devices) == 1:
+    if fleet is None:
         return {name_of(ground, ground.devices[0]): parallel}
-    return fleet.slots(ground.devices, parallel)
+    shares = fleet.slots(ground.devices, parallel)
+    return {name_of(ground, own): shares[own.hardware] for own in ground.devices}
 
 
 def _there(fleet: Fleet | None, needs: Needs) -> bool:
@@ -87,10 +90,10 @@ def _order(ground: Ground, base: Path, home: Home, fleet: Fleet | None, assignme
     device = next(own for own in ground.devices if name_of(ground, own) == assignment.plan.device)
     threads = device.all_threads if assignment.final else device.threads
     bundle = {"CPU": float(threads)} if device.kind == "cpu" else {"CPU": 1.0, "GPU": 1.0}
-    nodes = fleet.with_hardware(device) if fleet is not None else []
+    nodes = sorted(node.id for node in fleet.with_hardware(device)) or [GONE] if fleet is not None else []
     fingerprint = ground.texts.corpus.fingerprint
     workshop = partial(open_workshop, ground.spec, base, home, fingerprint, device)
-    return Order(assignment, workshop, Needs(bundle, tuple(sorted(node.id for node in nodes))))
+    return Order(assignment, workshop, Needs(bundle, tuple(nodes)))
 
 
 def start(home: Home, search_id: str, *, cluster: bool, patient: bool) -> tuple[Any, Any]:

@@ -193,14 +193,15 @@ class SearchDriver:
         return self._record
 
     def _conclude(self, search: Search) -> None:
-        self._setting(elapsed=search.elapsed)
+        seconds = search.elapsed
+        self._setting(elapsed=seconds)
         records = self._store.candidates(self._record.id)
         completed = [own for own in records if own.state is CandidateState.COMPLETED]
         if not completed:
             self._update(state=SearchState.FAILED, reason=_nothing_trained(records), finished_at=time.time())
             self._event("failed", self._record.reason, level="warning")
             return
-        result = result_of(self._record, completed, search.elapsed, _spent(search))
+        result = result_of(self._record, completed, seconds, _spent(search))
         self._update(state=SearchState.COMPLETED, result=result, finished_at=time.time(), reason="")
         self._event("completed", str(result["sentence"]))
 

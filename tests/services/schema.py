@@ -52,6 +52,7 @@ PLAN = {
     "compile": bool,
     "precision": str,
     "recompute_step_flops": int,
+    "device": str,
 }
 CANDIDATE = {
     "search_id": str,

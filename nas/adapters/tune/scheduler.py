@@ -21,6 +21,7 @@ from nas.records import CurvePoint, Verdict
 
 ASK_SECONDS = 1.0
 """Between questions for a further run, while nothing is heard of those in training."""
+IDLE = "a driver with nothing in training must hand out a run or be done"
 HALT_SECONDS = 60.0
 """That a run has to save its checkpoint before it is ended where it is."""
 
@@ -75,10 +76,7 @@ class Floor:
         if not self.runs and answers and self.error is None:
             self.over = any(isinstance(answer, Done) for answer in answers)
             if not self.over and "" in self.slots():  # with several devices, others may have to be waited for
-                self.over, self.error = (
-                    True,
-                    RuntimeError("a driver with nothing in training must hand out a run or be done"),
-                )
+                self.over, self.error = True, RuntimeError(IDLE)
         self._ask_at = time.monotonic() + ASK_SECONDS
         return None
 

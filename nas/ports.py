@@ -288,6 +288,7 @@ class Engine(Protocol):
     """
 
     def run(self, driver: Driver, halted: Callable[[], bool] = lambda: False) -> None:
-        """``halted`` is asked a few times a second, from the same thread. Once it says yes, or an error ends the run,
-        what is in training saves a checkpoint; a driver that is in order is told ``interrupted``."""
+        """``halted`` is asked a few times a second, from the same thread. Once it says yes, what is in training saves a
+        checkpoint and is told to the driver as ``interrupted``. An error ends what is in training where it is: a
+        checkpoint made now would leave behind it points that nobody has recorded."""
         ...

@@ -44,9 +44,13 @@ def ended(assignment: Assignment, kind: str, last: CurvePoint | None, detail: st
 
 
 def repeated_steps(attempts: Iterable[AttemptRecord]) -> int:
-    """Steps that were made more than once, by attempts that went on from before where earlier ones had got to."""
-    walked = [(own.first_step, own.last_step) for own in attempts]
-    return sum(last - first for first, last in walked) - max((last for _, last in walked), default=0)
+    """Steps that are known to have been made more than once, by attempts that went on from before where earlier ones
+    had got to."""
+    repeated = reached = 0
+    for first, last in sorted((own.first_step, own.last_step) for own in attempts):
+        repeated += max(0, min(last, reached) - first)
+        reached = max(reached, last)
+    return repeated
 
 
 def measured(outcome: Outcome) -> dict[str, Any]:

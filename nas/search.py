@@ -430,7 +430,8 @@ class Search:
         return decision.verdict
 
     def _add_point(self, point: CurvePoint) -> None:
-        walked = {"first_step": point.first_step, "last_step": point.step}
+        # an attempt begins with what earlier ones said to nobody: points before its first step
+        walked = {"first_step": point.first_step, "last_step": max(point.first_step, point.step)}
         with self._store.transaction():
             self._store.add_points([point])
             self._store.update_attempt(self.id, point.number, point.attempt, **walked)

@@ -72,6 +72,8 @@ def test_a_line_for_the_log(record: CandidateRecord, expected: str) -> None:
         ([(0, 10), (0, 20)], 10),  # from the beginning
         ([(0, 10), (0, 5), (0, 20)], 15),  # twice, and the second one did not get as far
         ([(0, 0), (0, 20)], 0),  # never heard of
+        ([(0, 9), (10, 20)], 0),  # nobody heard that it got to its checkpoint
+        ([(0, 10), (5, 8), (6, 12)], 7),  # 3, then 4
     ],
 )
 def test_steps_that_were_repeated(walked: list[tuple[int, int]], repeated: int) -> None:

@@ -153,7 +153,13 @@ def ordeal(database: str, address: str, kinds: Sequence[str], rng: random.Random
         found = [f"{kinds[0]} on {database}, search {own.id}: {line}" for line in [*found, *wrong]]
         if found:
             found[-1] += f"\n--- all that was said:\n{own.said}"
-    print(f"{database}: {len(killed)} x {kinds[0]}, {len(found)} violations", file=sys.stderr, flush=True)
+    print(
+        f"{database}: {len(killed)} x {kinds[0]}, {len(found)} violations",
+        *found,
+        sep="\n",
+        file=sys.stderr,
+        flush=True,
+    )
     return Ordeal(database, kinds[0], len(killed), back, found)
 
 

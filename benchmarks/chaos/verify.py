@@ -72,19 +72,17 @@ def ending(records: Records) -> Iterator[str]:
 
 
 def repetition(records: Records) -> Iterator[str]:
-    """No attempt starts from scratch when there was a checkpoint.
-
-    A rung's checkpoint is written after its point is recorded, so it is sure to be there when a later point is.
-    """
+    """No attempt goes on from before a checkpoint that there was: a rung's is written before its point is recorded."""
     for own in records.candidates:
         attempts = [attempt for attempt in records.attempts if attempt.number == own.number]
         rungs = [point.step for point in records.points if point.number == own.number and point.rung is not None]
         for attempt in attempts:
             earlier = max((each.last_step for each in attempts if each.attempt < attempt.attempt), default=0)
-            if attempt.last_step > 0 and attempt.first_step == 0 and rungs and earlier > min(rungs):
+            saved = max((step for step in rungs if step <= earlier), default=0)
+            if attempt.last_step > 0 and attempt.first_step < saved:
                 yield (
-                    f"candidate {own.number}: attempt {attempt.attempt + 1} began at step 0, though the one before had "
-                    f"got to {earlier}, beyond the checkpoint at {min(rungs)}"
+                    f"candidate {own.number}: attempt {attempt.attempt + 1} went on from step {attempt.first_step}, "
+                    f"though the one before had got to {earlier}, beyond the checkpoint at {saved}"
                 )
         steps = repeated_steps(attempts) * int(own.plan.get("step_flops", 0))
         if own.repeated_flops != steps:

@@ -10,7 +10,7 @@ from nas.data.depot import Depot
 from nas.data.storage import atomic_file
 from nas.errors import StorageError
 
-FORMAT = 1
+FORMAT = 2
 CHECKPOINT = "checkpoint.pt"
 """The file's name in a candidate's folder."""
 

@@ -7,7 +7,7 @@ texts, thread count) on the CPU: resumed from a checkpoint it equals an uninterr
 import math
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -61,8 +61,8 @@ class Request:
 class Report:
     """The state of a run after a step. Losses in bits per byte; ``message`` is for people.
 
-    ``first_step`` is the step that this attempt went on from. ``durable``: a checkpoint follows, so this is to be
-    recorded before the next item is asked for; what is behind a checkpoint is not reported again.
+    ``first_step`` is the step that this attempt went on from. ``durable``: a checkpoint holds it, so this is to be
+    recorded before the next item is asked for. What was not heard then is reported again by the attempt that follows.
     """
 
     step: int
@@ -121,6 +121,7 @@ def train(
     """
     run = _Run(request, texts, clock)
     yield from run.messages()
+    yield from run.earlier_reports()
     kind = COMPLETED
     while run.state.step < run.state.steps:
         if halted():
@@ -135,9 +136,10 @@ def train(
             if not math.isfinite(report.val_bpb or 0.0):
                 kind = DIVERGED
                 break
-            yield report  # before it is saved: a report that nobody got is made again
             if report.durable:
                 run.save()
+            yield report
+            run.heard(report)
     finish = run.finish(kind)
     try:
         yield finish
@@ -161,6 +163,7 @@ class _Run:
         self.optimizers = Optimizers(self.model, self.candidate.recipe.optimizer)
         self.state = _State(steps=self.plan.steps)
         self.notes: list[str] = []
+        self.unheard: list[Report] = []  # since the last durable one that was heard
         self.restore()
         self.forward: Callable[..., torch.Tensor] = self.model
         if self.plan.compile:
@@ -173,6 +176,17 @@ class _Run:
     def messages(self) -> Iterator[Report]:
         while self.notes:
             yield self._report(message=self.notes.pop(0))
+
+    def earlier_reports(self) -> Iterator[Report]:
+        """Those of an earlier attempt that nobody may have heard."""
+        for report in tuple(self.unheard):
+            yield replace(report, first_step=self.first_step, message="")
+            self.heard(report)
+
+    def heard(self, report: Report) -> None:
+        """That the consumer asks for more after a durable report says that all before it were heard."""
+        if report.durable:
+            self.unheard.clear()
 
     # --- one step ---
 
@@ -243,7 +257,9 @@ class _Run:
         self.notes.clear()
         val_bpb = validation.bpb if validation else None
         durable = rung is not None or self.save_is_due()
-        return self._report(train_bpb=train_bpb, val_bpb=val_bpb, rung=rung, durable=durable, message=message)
+        report = self._report(train_bpb=train_bpb, val_bpb=val_bpb, rung=rung, durable=durable, message=message)
+        self.unheard.append(report)
+        return report
 
     def _report(self, **own: Any) -> Report:
         state = self.state
@@ -333,6 +349,7 @@ class _Run:
                 "run": self._identity,
                 "threads": torch.get_num_threads(),
                 "state": state,
+                "unheard": [asdict(report) for report in self.unheard],
                 "model": self.model.state_dict(),
                 "optimizers": self.optimizers.state_dict(),
             },
@@ -366,6 +383,7 @@ class _Run:
         self.model.load_state_dict(saved["model"])
         self.optimizers.load_state_dict(saved["optimizers"])
         self.state = _State(**saved["state"])
+        self.unheard = [Report(**own) for own in saved["unheard"]]
         self.notes.append(f"resumed at step {self.state.step}")
 
 

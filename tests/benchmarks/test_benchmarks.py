@@ -102,7 +102,7 @@ DAMAGE: dict[str, Callable[[Records], dict[str, Any]]] = {
     "FLOPs spent of": lambda r: {"ledger": [*r.ledger, replace(_line(r, "settle"), number=None, flops=10**15)]},
     "candidate 0 lost 4 attempts": lambda r: {"attempts": [*r.attempts, *(_again(r, n, "lost") for n in (1, 2, 3, 4))]},
     "nobody ended attempt 1": lambda r: {"attempts": _first(r.attempts, finished_at=None)},
-    "began at step 0, though the one before had got to": lambda r: {
+    "went on from step 0, though the one before had got to": lambda r: {
         "attempts": [*r.attempts, _again(r, 1, "completed")]
     },
     "its attempts say": lambda r: {"candidates": _first(r.candidates, repeated_flops=1)},

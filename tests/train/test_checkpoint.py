@@ -81,10 +81,10 @@ def test_damage_is_noticed_or_harmless(tmp_path: Path) -> None:
             load_checkpoint(path)
 
 
-@pytest.mark.parametrize("state", [{"format": 2, "step": 1}, {"step": 1}, [1, 2], torch.zeros(2)])
+@pytest.mark.parametrize("state", [{"format": 1, "step": 1}, {"step": 1}, [1, 2], torch.zeros(2)])
 def test_other_formats(tmp_path: Path, state: object) -> None:
     torch.save(state, tmp_path / "checkpoint.pt")
-    with pytest.raises(StorageError, match=r"must be a checkpoint of format 1"):
+    with pytest.raises(StorageError, match=r"must be a checkpoint of format 2"):
         load_checkpoint(tmp_path / "checkpoint.pt")
 
 
@@ -96,7 +96,7 @@ class Code:
 @pytest.mark.parametrize("save", [torch.save, lambda state, path: path.write_bytes(pickle.dumps(state))])
 def test_checkpoints_hold_no_code(tmp_path: Path, save: object, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    save({"format": 1, "step": Code()}, tmp_path / "checkpoint.pt")  # type: ignore[operator]
+    save({"format": 2, "step": Code()}, tmp_path / "checkpoint.pt")  # type: ignore[operator]
     with pytest.raises(StorageError, match=r"must be a whole checkpoint"):
         load_checkpoint(tmp_path / "checkpoint.pt")
     assert not (tmp_path / "proof").exists()

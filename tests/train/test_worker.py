@@ -135,8 +135,9 @@ def test_a_further_attempt_goes_on_where_the_checkpoint_is(workshop: Workshop) -
     outcome = listener.carry_out(replace(assignment_of(workshop.texts), attempt=1), workshop)
     step = next(point.step for point in whole.points if point.rung == 0.25)
     assert listener.notes == [f"resumed at step {step}"]
-    assert [point.attempt for point in listener.points] == [1] * len(listener.points)
-    later = [point for point in whole.points if point.step > step]
+    assert {(point.attempt, point.first_step) for point in listener.points} == {(1, step)}
+    unheard = max(point.step for point in whole.points if point.rung is not None and point.step < step)
+    later = [point for point in whole.points if point.step > unheard]
     assert [(p.step, p.train_bpb, p.val_bpb) for p in listener.points] == [
         (p.step, p.train_bpb, p.val_bpb) for p in later
     ]
@@ -233,8 +234,8 @@ def test_what_is_halted_goes_on_another_time(workshop: Workshop) -> None:
     outcome = then.carry_out(replace(assignment_of(workshop.texts), attempt=1), workshop)
     assert then.notes == [f"resumed at step {last.step}"], "not from the rung before"
     assert replace(outcome, attempt=0, seconds=0.0) == replace(expected, seconds=0.0)
-    losses = [(point.step, point.train_bpb, point.val_bpb) for point in (*first.points, *then.points)]
-    assert losses == [(point.step, point.train_bpb, point.val_bpb) for point in whole.points]
+    losses = {point.step: (point.train_bpb, point.val_bpb) for point in (*first.points, *then.points)}
+    assert losses == {point.step: (point.train_bpb, point.val_bpb) for point in whole.points}
 
 
 def test_points_at_rungs_are_to_be_recorded_first(workshop: Workshop) -> None:

@@ -23,7 +23,6 @@ from nas.candidate import Architecture, Candidate, Recipe
 from nas.export.huggingface import config
 from nas.export.weights import to_huggingface
 from nas.plan import rates
-from nas.train.evaluate import autocast
 from nas.train.model import Transformer
 from nas.train.optimizer import Optimizers
 
@@ -89,7 +88,7 @@ MODELS = {
 
 def ours(candidate: Candidate, device: str, *, compiled: bool = False) -> Step:
     """A training step as `nas.train.run` makes it."""
-    model = our_model(candidate).to(device).train()
+    model = our_model(candidate, precision(device)).to(device).train()
     optimizers = Optimizers(model, candidate.recipe.optimizer)
     tokens = batch(candidate, device)
     inputs, targets = tokens[:, :-1].contiguous(), tokens[:, 1:].contiguous()
@@ -97,8 +96,7 @@ def ours(candidate: Candidate, device: str, *, compiled: bool = False) -> Step:
     now = rates(candidate, 0.5)
 
     def step() -> Tensor:
-        with autocast(torch.device(device), precision(device)):
-            loss = forward(inputs, targets)
+        loss: Tensor = forward(inputs, targets)
         loss.backward()  # type: ignore[no-untyped-call]
         optimizers.step(now)
         return loss
@@ -115,7 +113,7 @@ def theirs(candidate: Candidate, device: str, *, fused: bool = False, compiled: 
     forward = torch.compile(model) if compiled else model
 
     def step() -> Tensor:
-        with autocast(torch.device(device), precision(device)):
+        with torch.autocast(torch.device(device).type, torch.bfloat16, enabled=precision(device) == "bfloat16"):
             loss: Tensor = forward(input_ids=inputs, labels=inputs, use_cache=False).loss
         loss.backward()  # type: ignore[no-untyped-call]
         optimizer.step()
@@ -125,8 +123,8 @@ def theirs(candidate: Candidate, device: str, *, fused: bool = False, compiled: 
     return step
 
 
-def our_model(candidate: Candidate) -> Transformer:
-    model = Transformer(candidate.architecture)
+def our_model(candidate: Candidate, precision: str = "float32") -> Transformer:
+    model = Transformer(candidate.architecture, precision=precision)
     model.initialise(0)
     return model
 

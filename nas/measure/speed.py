@@ -16,7 +16,6 @@ import torch
 from nas.candidate import Candidate
 from nas.cost import recompute_flops, step_elements, step_operations
 from nas.plan import Compiles, Speed, lay_out, rates, step_flops
-from nas.train.evaluate import autocast
 from nas.train.model import Transformer
 from nas.train.optimizer import Optimizers
 
@@ -44,7 +43,7 @@ def time_steps(candidate: Candidate, device: str, precision: str, memory: int | 
     """Trains a few steps on random tokens."""
     architecture = candidate.architecture
     layout = lay_out(candidate, memory)
-    model = Transformer(architecture, candidate.recipe.dropout, recompute=layout.recompute)
+    model = Transformer(architecture, candidate.recipe.dropout, recompute=layout.recompute, precision=precision)
     model.initialise(0)
     model.to(device).train()
     optimizers = Optimizers(model, candidate.recipe.optimizer)
@@ -55,8 +54,7 @@ def time_steps(candidate: Candidate, device: str, precision: str, memory: int | 
     for step in range(WARM_UP + MEASURED):
         started = time.perf_counter()
         for _ in range(accumulation):
-            with autocast(torch.device(device), precision):
-                loss = model(tokens[:, :-1].contiguous(), tokens[:, 1:].contiguous())
+            loss = model(tokens[:, :-1].contiguous(), tokens[:, 1:].contiguous())
             loss.backward()
         optimizers.step(rates(candidate, (step + 0.5) / 1000))
         if device.startswith("cuda"):

@@ -1,6 +1,5 @@
 """The loss of a model on an evaluation set, in bits per byte, every byte of text scored once."""
 
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 
 import numpy as np
@@ -22,7 +21,7 @@ class Score:
 
 
 @torch.no_grad()
-def score(model: Transformer, evaluation: EvaluationSet, at_once: int, precision: str = "float32") -> Score:
+def score(model: Transformer, evaluation: EvaluationSet, at_once: int) -> Score:
     """Scores every window; the head is applied to scored tokens only. Leaves the model in training mode.
 
     ``at_once`` windows go through the model together: a micro-batch of them needs less memory than training on it.
@@ -35,8 +34,7 @@ def score(model: Transformer, evaluation: EvaluationSet, at_once: int, precision
         scored = torch.from_numpy(evaluation.scored[rows]).to(device)
         inputs = torch.from_numpy(evaluation.inputs[rows]).to(device)
         targets = torch.from_numpy(evaluation.targets[rows]).to(device)
-        with autocast(device, precision):
-            losses = token_losses(model.hidden(inputs)[scored], model.head_weight, targets[scored])
+        losses = token_losses(model.hidden(inputs)[scored], model.head_weight, targets[scored])
         window = scored.nonzero()[:, 0].cpu().numpy()
         np.add.at(window_nats[rows], window, losses.double().cpu().numpy())
     model.train()
@@ -45,10 +43,3 @@ def score(model: Transformer, evaluation: EvaluationSet, at_once: int, precision
         error=standard_error(window_nats, evaluation.window_bytes, evaluation.block),
         flops=evaluation_flops(model.architecture, len(evaluation.inputs), evaluation.scored_tokens),
     )
-
-
-def autocast(device: torch.device, precision: str) -> AbstractContextManager[object]:
-    """bfloat16 products where the plan says so, nothing otherwise."""
-    if precision == "bfloat16":
-        return torch.autocast(device.type, dtype=torch.bfloat16)
-    return nullcontext()

@@ -10,14 +10,15 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from nas.train.backend import backend_of
 from nas.train.products import rows_by_rows
 
 CHUNK_ELEMENTS = 2**20  # logits in a chunk: 4 MiB in float32, about what a CPU core keeps close
 
 
-def chunk_rows(rows: int, vocabulary: int, device_type: str) -> int:
+def chunk_rows(rows: int, vocabulary: int, backend: str) -> int:
     """Rows of logits made at once. Launches cost more than cache misses off the CPU, so chunks are larger there."""
-    elements = CHUNK_ELEMENTS * (1 if device_type == "cpu" else 64)
+    elements = CHUNK_ELEMENTS * (1 if backend == "cpu" else 64)
     return max(1, min(rows, elements // vocabulary))
 
 
@@ -25,7 +26,7 @@ class _LinearCrossEntropy(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, hidden_ND: Tensor, weight_VD: Tensor, targets_N: Tensor) -> Tensor:
         rows = hidden_ND.shape[0]
-        step = chunk_rows(rows, weight_VD.shape[0], hidden_ND.device.type)
+        step = chunk_rows(rows, weight_VD.shape[0], backend_of(hidden_ND))
         weight = weight_VD.to(hidden_ND.dtype)
         grad_hidden = torch.empty_like(hidden_ND)
         grad_weight_DV = weight_VD.new_zeros(weight_VD.shape[::-1])
@@ -61,7 +62,7 @@ def linear_cross_entropy(hidden_ND: Tensor, weight_VD: Tensor, targets_N: Tensor
 
 def token_losses(hidden_ND: Tensor, weight_VD: Tensor, targets_N: Tensor) -> Tensor:
     """-log softmax(hidden @ weight.T)[target] for each of the N rows in float32, by chunks, without gradients."""
-    step = chunk_rows(hidden_ND.shape[0], weight_VD.shape[0], hidden_ND.device.type)
+    step = chunk_rows(hidden_ND.shape[0], weight_VD.shape[0], backend_of(hidden_ND))
     losses = []
     for first in range(0, hidden_ND.shape[0], step):
         logits = rows_by_rows(hidden_ND[first : first + step], weight_VD.to(hidden_ND.dtype)).float()

@@ -1,7 +1,8 @@
 """The candidate as a module: a decoder-only transformer of the Llama/Qwen3 family.
 
 Shape legend: B batch, T tokens, D width, H query heads, K key/value heads, E head size, M MLP width, V vocabulary,
-W window. Parameters are float32; on CUDA the forward pass runs under bfloat16 autocast.
+W window. Parameters and the residual stream are float32; products are made in the
+precision that the plan names.
 """
 
 from typing import Any
@@ -12,6 +13,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from nas.candidate import Architecture, Layer
+from nas.train.backend import backend_of
 from nas.train.loss import linear_cross_entropy
 from nas.train.products import linear
 
@@ -27,10 +29,11 @@ class RMSNorm(nn.Module):
         self.weight = nn.Parameter(torch.ones(size))
 
     def forward(self, x: Tensor) -> Tensor:
-        if x.device.type == "cpu" and not torch.compiler.is_compiling():
-            y: Tensor = _RMSNorm.apply(x, self.weight)  # type: ignore[no-untyped-call]
+        weight = self.weight.to(x.dtype)
+        if backend_of(x) == "cpu" and not torch.compiler.is_compiling():
+            y: Tensor = _RMSNorm.apply(x, weight)  # type: ignore[no-untyped-call]
             return y
-        return F.rms_norm(x, self.weight.shape, self.weight, NORM_EPSILON)
+        return F.rms_norm(x, weight.shape, weight, NORM_EPSILON)
 
 
 class _RMSNorm(torch.autograd.Function):
@@ -96,7 +99,7 @@ def attend(q_BHTE: Tensor, k_BKTE: Tensor, v_BKTE: Tensor, window: int) -> Tenso
     """
     B, H, T, E = q_BHTE.shape
     grouped = k_BKTE.shape[1] != H
-    if grouped and q_BHTE.device.type != "cpu":  # the CPU's kernel takes groups as they are
+    if grouped and backend_of(q_BHTE) != "cpu":  # the CPU's kernel takes groups as they are
         repeats, grouped = H // k_BKTE.shape[1], False
         k_BKTE, v_BKTE = k_BKTE.repeat_interleave(repeats, 1), v_BKTE.repeat_interleave(repeats, 1)
     if not window or window >= T:
@@ -142,19 +145,20 @@ class MLP(nn.Module):
 
 
 class Block(nn.Module):
-    """Pre-norm attention and MLP, each added to the residual stream."""
+    """Pre-norm attention and MLP in ``dtype``, each added to the residual stream."""
 
-    def __init__(self, architecture: Architecture, layer: Layer, dropout: float) -> None:
+    def __init__(self, architecture: Architecture, layer: Layer, dropout: float, dtype: torch.dtype) -> None:
         super().__init__()
         self.attention_norm = RMSNorm(architecture.width)
         self.attention = Attention(architecture, layer)
         self.mlp_norm = RMSNorm(architecture.width)
         self.mlp = MLP(architecture.width, layer.mlp_width)
-        self.dropout = dropout
+        self.dropout, self.dtype = dropout, dtype
 
     def forward(self, x_BTD: Tensor, cos_TE: Tensor, sin_TE: Tensor) -> Tensor:
-        x_BTD = x_BTD + self._drop(self.attention(self.attention_norm(x_BTD), cos_TE, sin_TE))
-        return x_BTD + self._drop(self.mlp(self.mlp_norm(x_BTD)))
+        attended = self.attention(self.attention_norm(x_BTD).to(self.dtype), cos_TE, sin_TE)
+        x_BTD = x_BTD + self._drop(attended)
+        return x_BTD + self._drop(self.mlp(self.mlp_norm(x_BTD).to(self.dtype)))
 
     def _drop(self, x: Tensor) -> Tensor:
         return F.dropout(x, self.dropout, self.training) if self.dropout else x
@@ -164,16 +168,25 @@ class Transformer(nn.Module):
     """Tokens in, mean loss or logits out.
 
     ``recompute`` trades FLOPs for memory: the blocks' activations are computed again in the backward pass.
+    ``precision`` is that of matrix products and attention: float32 or bfloat16.
     """
 
     cos_TE: Tensor
     sin_TE: Tensor
 
-    def __init__(self, architecture: Architecture, dropout: float = 0.0, *, recompute: bool = False) -> None:
+    def __init__(
+        self,
+        architecture: Architecture,
+        dropout: float = 0.0,
+        *,
+        recompute: bool = False,
+        precision: str = "float32",
+    ) -> None:
         super().__init__()
         self.architecture, self.recompute = architecture, recompute
+        self.dtype: torch.dtype = getattr(torch, precision)
         self.embedding = nn.Embedding(architecture.vocabulary, architecture.width)
-        self.blocks = nn.ModuleList(Block(architecture, layer, dropout) for layer in architecture.layers())
+        self.blocks = nn.ModuleList(Block(architecture, layer, dropout, self.dtype) for layer in architecture.layers())
         self.norm = RMSNorm(architecture.width)
         self.head = None if architecture.tied else nn.Linear(architecture.width, architecture.vocabulary, bias=False)
         cos, sin = rotary_table(architecture.context, architecture.head_size)
@@ -186,7 +199,7 @@ class Transformer(nn.Module):
         return self.embedding.weight if self.head is None else self.head.weight
 
     def hidden(self, tokens_BT: Tensor) -> Tensor:
-        """The normalised residual stream that the head reads, (B, T, D)."""
+        """The normalised residual stream that the head reads, (B, T, D), in the model's precision."""
         T = tokens_BT.shape[1]
         cos, sin = self.cos_TE[:T], self.sin_TE[:T]
         x_BTD = self.embedding(tokens_BT)
@@ -195,7 +208,7 @@ class Transformer(nn.Module):
                 x_BTD = checkpoint(block, x_BTD, cos, sin, use_reentrant=False)
             else:
                 x_BTD = block(x_BTD, cos, sin)
-        y: Tensor = self.norm(x_BTD)
+        y: Tensor = self.norm(x_BTD).to(self.dtype)
         return y
 
     def forward(self, tokens_BT: Tensor, targets_BT: Tensor) -> Tensor:
@@ -205,7 +218,7 @@ class Transformer(nn.Module):
 
     def logits(self, tokens_BT: Tensor) -> Tensor:
         """(B, T, V)."""
-        return F.linear(self.hidden(tokens_BT), self.head_weight)
+        return F.linear(self.hidden(tokens_BT), self.head_weight.to(self.dtype)).float()
 
     @torch.no_grad()
     def initialise(self, seed: int) -> None:

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from nas.cost import NEWTON_SCHULZ_STEPS
 from nas.plan import Rates
+from nas.train.backend import backend_of
 from nas.train.model import MLP, Attention, Transformer
 from nas.train.products import by_onednn, rows_by_rows
 
@@ -105,7 +106,7 @@ def orthogonalise(x_NRC: Tensor) -> Tensor:
 
     Runs in float32 on the CPU and in bfloat16 on CUDA, where that is several times faster and as good.
     """
-    x = x_NRC.bfloat16() if x_NRC.is_cuda else x_NRC
+    x = x_NRC.bfloat16() if backend_of(x_NRC) == "cuda" else x_NRC
     wide = x.shape[1] <= x.shape[2]
     x = x if wide else x.mT
     x = x / (x.norm(dim=(1, 2), keepdim=True) + 1e-7)

@@ -13,6 +13,8 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.utils.flop_counter import register_flop_formula
 
+from nas.train.backend import backend_of
+
 
 def _prefer_onednn() -> bool:
     """Whether oneDNN's products are there and faster: AVX-512 on a processor that is not Intel's."""
@@ -34,7 +36,7 @@ if ONEDNN:  # so that no counter of FLOPs takes these products for free
 
 def by_onednn(*operands: Tensor) -> bool:
     """Whether a product of these operands goes to oneDNN."""
-    return ONEDNN and all(x.device.type == "cpu" and x.dtype == torch.float32 for x in operands)
+    return ONEDNN and all(backend_of(x) == "cpu" and x.dtype == torch.float32 for x in operands)
 
 
 def rows_by_rows(a_NK: Tensor, b_MK: Tensor) -> Tensor:
@@ -60,7 +62,8 @@ def _(a_NK: Tensor, b_MK: Tensor) -> Tensor:
 
 
 def linear(x: Tensor, weight: Tensor) -> Tensor:
-    """`F.linear` without a bias."""
+    """`F.linear` without a bias, in the precision of ``x``."""
+    weight = weight.to(x.dtype)
     if by_onednn(x, weight):
         y: Tensor = _Linear.apply(x, weight)  # type: ignore[no-untyped-call]
         return y

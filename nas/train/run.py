@@ -22,7 +22,7 @@ from nas.outcome import COMPLETED, DIVERGED, INTERRUPTED
 from nas.plan import Plan, rates
 from nas.train.artifact import save_artifact
 from nas.train.checkpoint import Checkpoint
-from nas.train.evaluate import Score, autocast, score
+from nas.train.evaluate import Score, score
 from nas.train.model import Transformer
 from nas.train.optimizer import Optimizers
 from nas.train.pace import Pace
@@ -157,7 +157,12 @@ class _Run:
         self.device = torch.device(request.device)
         self.shard = texts.shard("train", architecture.vocabulary)
         self.batches = Batches(self.shard.tokens, architecture.context, request.seed)
-        self.model = Transformer(architecture, self.candidate.recipe.dropout, recompute=self.plan.recompute)
+        self.model = Transformer(
+            architecture,
+            self.candidate.recipe.dropout,
+            recompute=self.plan.recompute,
+            precision=self.plan.precision,
+        )
         self.model.initialise(request.seed)
         self.model.to(self.device).train()
         self.optimizers = Optimizers(self.model, self.candidate.recipe.optimizer)
@@ -213,15 +218,14 @@ class _Run:
         return mean
 
     def _loss(self, inputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
-        with autocast(self.device, self.plan.precision):
-            try:
-                loss: torch.Tensor = self.forward(inputs, targets)
-            except Exception as error:
-                if self.forward is self.model or not _is_compiler(error):
-                    raise
-                self.forward = self.model
-                self.notes.append(f"not compiled, training goes on without: {_first_line(error)}")
-                loss = self.model(inputs, targets)
+        try:
+            loss: torch.Tensor = self.forward(inputs, targets)
+        except Exception as error:
+            if self.forward is self.model or not _is_compiler(error):
+                raise
+            self.forward = self.model
+            self.notes.append(f"not compiled, training goes on without: {_first_line(error)}")
+            loss = self.model(inputs, targets)
         return loss
 
     # --- reports ---
@@ -285,7 +289,7 @@ class _Run:
         architecture = self.candidate.architecture
         evaluation = self.texts.evaluation(split, architecture.vocabulary, architecture.context, rung=rung)
         began = self.clock()
-        result = score(self.model, evaluation, self.plan.micro_batch, self.plan.precision)
+        result = score(self.model, evaluation, self.plan.micro_batch)
         self.pace.scored(result.flops, self.clock() - began)
         self.state.eval_flops += result.flops
         return result

@@ -1,6 +1,7 @@
 """Small models whose every weight matters."""
 
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 import torch
@@ -18,8 +19,8 @@ def _one_thread() -> None:
 def random_model() -> Callable[..., Transformer]:
     """`Transformer.initialise` leaves output projections at zero, which would hide what the blocks compute."""
 
-    def build(architecture: Architecture, dropout: float = 0.0, *, recompute: bool = False) -> Transformer:
-        model = Transformer(architecture, dropout, recompute=recompute)
+    def build(architecture: Architecture, dropout: float = 0.0, **settings: Any) -> Transformer:
+        model = Transformer(architecture, dropout, **settings)
         generator = torch.Generator().manual_seed(1)
         with torch.no_grad():
             for parameter in model.parameters():

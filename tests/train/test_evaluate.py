@@ -66,7 +66,7 @@ def test_scoring_draws_no_random_numbers(tiny_texts: Texts, random_model: Build)
 
 
 def test_half_precision(tiny_texts: Texts, random_model: Build) -> None:
-    model, evaluation = random_model(replace(PLAIN, qk_norm=False)), tiny_texts.evaluation("validation", 320, 32)
-    half, full = score(model, evaluation, 8, "bfloat16"), score(model, evaluation, 8)
+    evaluation = tiny_texts.evaluation("validation", 320, 32)
+    half, full = (score(random_model(PLAIN, precision=own), evaluation, 8) for own in ("bfloat16", "float32"))
     assert half.bpb != full.bpb
     assert half.bpb == pytest.approx(full.bpb, rel=0.01)

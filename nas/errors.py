@@ -9,6 +9,7 @@ NasError                    anything this project raises on purpose      exit 1
 ├── CancelledError          the user cancelled      exit 9
 ├── StateError              the operation does not fit the state, e.g. exporting an untrained candidate      exit 1
 │   └── LeaseError          the search is driven by another, or no more by us
+├── ProfileError            a cost that cannot be told: an operator without formula, counts that differ      exit 1
 ├── ExportError             a candidate that cannot be written faithfully      exit 1
 ├── StorageError            a disk or a database that refuses      exit 1
 │   ├── DiskFullError       no space left
@@ -106,6 +107,10 @@ class StateError(NasError):
 
 class LeaseError(StateError):
     """The search is driven by another, or no more by us."""
+
+
+class ProfileError(NasError):
+    """A cost that cannot be told: an operator without a formula, or two counts of one thing that differ."""
 
 
 class ExportError(NasError):

@@ -14,6 +14,7 @@ from torch.utils.checkpoint import checkpoint
 
 from nas.candidate import Architecture, Layer
 from nas.train.backend import backend_of
+from nas.train.fused import attention, dropout, rms_norm
 from nas.train.loss import linear_cross_entropy
 from nas.train.products import linear
 
@@ -33,7 +34,7 @@ class RMSNorm(nn.Module):
         if backend_of(x) == "cpu" and not torch.compiler.is_compiling():
             y: Tensor = _RMSNorm.apply(x, weight)  # type: ignore[no-untyped-call]
             return y
-        return F.rms_norm(x, weight.shape, weight, NORM_EPSILON)
+        return rms_norm(x, weight, NORM_EPSILON)
 
 
 class _RMSNorm(torch.autograd.Function):
@@ -98,12 +99,8 @@ def attend(q_BHTE: Tensor, k_BKTE: Tensor, v_BKTE: Tensor, window: int) -> Tenso
     2 x 2 x T x 2W x E multiply-adds a head in place of 2 x 2 x T x T x E.
     """
     B, H, T, E = q_BHTE.shape
-    grouped = k_BKTE.shape[1] != H
-    if grouped and backend_of(q_BHTE) != "cpu":  # the CPU's kernel takes groups as they are
-        repeats, grouped = H // k_BKTE.shape[1], False
-        k_BKTE, v_BKTE = k_BKTE.repeat_interleave(repeats, 1), v_BKTE.repeat_interleave(repeats, 1)
     if not window or window >= T:
-        return F.scaled_dot_product_attention(q_BHTE, k_BKTE, v_BKTE, is_causal=True, enable_gqa=grouped)
+        return attention(q_BHTE, k_BKTE, v_BKTE, causal=True)
     if T % window:  # whole blocks; what is added stands behind and is not seen
         rest = (0, 0, 0, -T % window)
         return attend(F.pad(q_BHTE, rest), F.pad(k_BKTE, rest), F.pad(v_BKTE, rest), window)[:, :, :T]
@@ -111,7 +108,7 @@ def attend(q_BHTE: Tensor, k_BKTE: Tensor, v_BKTE: Tensor, window: int) -> Tenso
     q = q_BHTE.view(B, H, blocks, window, E).transpose(1, 2).reshape(B * blocks, H, window, E)
     k, v = _with_previous_block(k_BKTE, window), _with_previous_block(v_BKTE, window)
     mask = window_mask(blocks, window, q.device).repeat(B, 1, 1)[:, None]
-    y = F.scaled_dot_product_attention(q, k, v, attn_mask=mask, enable_gqa=grouped)
+    y = attention(q, k, v, mask)
     return y.view(B, blocks, H, window, E).transpose(1, 2).reshape(B, H, T, E)
 
 
@@ -161,7 +158,7 @@ class Block(nn.Module):
         return x_BTD + self._drop(self.mlp(self.mlp_norm(x_BTD).to(self.dtype)))
 
     def _drop(self, x: Tensor) -> Tensor:
-        return F.dropout(x, self.dropout, self.training) if self.dropout else x
+        return dropout(x, self.dropout) if self.dropout and self.training else x
 
 
 class Transformer(nn.Module):

@@ -146,26 +146,27 @@ class Optimizers:
             "matrix": _parameters(parts) if kind == "adamw" else [],
             "vector": [parameter for parameter in model.parameters() if parameter.ndim == 1],
         }
-        fused = next(model.parameters()).device.type in ("cpu", "cuda")  # the meta device has no fused step
-        adam = torch.optim.AdamW(
+        self.adam = torch.optim.AdamW(
             [{"params": parameters, "role": role} for role, parameters in roles.items() if parameters],
             lr=0.0,
             betas=ADAM_BETAS,
             eps=ADAM_EPSILON,
             weight_decay=0.0,
-            fused=fused,
+            fused=next(model.parameters()).device.type in ("cpu", "cuda"),
         )
-        self._all: dict[str, torch.optim.Optimizer] = {"adam": adam}
-        if kind == "muon":
-            self._all["muon"] = Muon(parts)
+        self.muon = Muon(parts) if kind == "muon" else None
+
+    @property
+    def _all(self) -> dict[str, torch.optim.Optimizer]:
+        return {"adam": self.adam, **({"muon": self.muon} if self.muon is not None else {})}
 
     def step(self, rates: Rates) -> None:
         """One update with the rates of this step; gradients are freed."""
-        for group in self._all["adam"].param_groups:
+        for group in self.adam.param_groups:
             group["lr"] = getattr(rates, group["role"])
             group["weight_decay"] = rates.decay if group["role"] == "matrix" else 0.0
-        if "muon" in self._all:
-            self._all["muon"].param_groups[0].update(lr=rates.matrix, weight_decay=rates.decay)
+        if self.muon is not None:
+            self.muon.param_groups[0].update(lr=rates.matrix, weight_decay=rates.decay)
         for optimizer in self._all.values():
             optimizer.step()
             optimizer.zero_grad(set_to_none=True)

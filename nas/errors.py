@@ -10,6 +10,7 @@ NasError                    anything this project raises on purpose      exit 1
 ├── StateError              the operation does not fit the state, e.g. exporting an untrained candidate      exit 1
 │   └── LeaseError          the search is driven by another, or no more by us
 ├── ProfileError            a cost that cannot be told: an operator without formula, counts that differ      exit 1
+│   └── ProbeError          real steps that did not end well: out of memory, hung, died, failed
 ├── ExportError             a candidate that cannot be written faithfully      exit 1
 ├── StorageError            a disk or a database that refuses      exit 1
 │   ├── DiskFullError       no space left
@@ -111,6 +112,25 @@ class LeaseError(StateError):
 
 class ProfileError(NasError):
     """A cost that cannot be told: an operator without a formula, or two counts of one thing that differ."""
+
+
+class ProbeError(ProfileError):
+    """Real steps of a candidate that did not end well.
+
+    Attributes:
+        kind: ``out_of_memory``, ``hung``, ``died`` or ``failed``.
+        detail: what is known of it.
+    """
+
+    def __init__(self, kind: str, detail: str) -> None:
+        self.kind, self.detail = kind, detail
+        super().__init__(f"the probe {_PROBE_ENDS[kind]}: {detail}")
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return type(self), (self.kind, self.detail)
+
+
+_PROBE_ENDS = {"out_of_memory": "ran out of memory", "hung": "hung", "died": "died", "failed": "failed"}
 
 
 class ExportError(NasError):

@@ -20,6 +20,7 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry
 
+from nas.calibration import Phase, Trace
 from nas.candidate import Candidate
 from nas.plan import rates
 from nas.train.backend import standing_for
@@ -31,52 +32,6 @@ ROUNDING = {"cpu": 1, "cuda": 512}
 """Bytes that an allocator rounds a tensor up to (CUDA: c10/cuda/CUDACachingAllocator.cpp, kMinBlockSize)."""
 
 
-@dataclass(frozen=True, slots=True)
-class Phase:
-    """A part of a step: the most live bytes in it, and what it does."""
-
-    peak_bytes: int = 0
-    flops: int = 0
-    moved_bytes: int = 0
-    operators: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class Trace:
-    """One optimizer step.
-
-    Attributes:
-        resident_bytes: weights and optimizer state, alive throughout.
-        forward, backward, optimizer: peaks include what is resident; those of the passes are of the last micro-batch.
-    """
-
-    resident_bytes: int
-    forward: Phase
-    backward: Phase
-    optimizer: Phase
-
-    @property
-    def phases(self) -> tuple[Phase, Phase, Phase]:
-        return self.forward, self.backward, self.optimizer
-
-    @property
-    def peak_bytes(self) -> int:
-        return max(phase.peak_bytes for phase in self.phases)
-
-    @property
-    def flops(self) -> int:
-        """Of the whole machine, with what is computed again for activation checkpointing."""
-        return sum(phase.flops for phase in self.phases)
-
-    @property
-    def moved_bytes(self) -> int:
-        return sum(phase.moved_bytes for phase in self.phases)
-
-    @property
-    def operators(self) -> int:
-        return sum(phase.operators for phase in self.phases)
-
-
 def trace_step(
     candidate: Candidate,
     micro_batch: int,
@@ -84,19 +39,18 @@ def trace_step(
     recompute: bool = False,
     backend: str = "cpu",
     precision: str = "float32",
-    threads: int = 1,
 ) -> Trace:
     """Traces one optimizer step of a candidate, ``micro_batch`` sequences to a pass.
 
     Its accumulation is what the recipe asks for; passes are alike, so one is traced and counted as many times. Takes
-    some tens of milliseconds; `nas.measure.profiler` keeps what it found.
+    some tens of milliseconds; `nas.measure.tracer` keeps what it found.
     """
     architecture, accumulation = candidate.architecture, candidate.sequences // micro_batch
     with torch.device("meta"):
         model = Transformer(architecture, candidate.recipe.dropout, recompute=recompute, precision=precision)
         tokens = torch.empty((micro_batch, architecture.context), dtype=torch.int64)
         optimizers = Optimizers(model, candidate.recipe.optimizer)
-    recorder = _Recorder(ROUNDING[backend], threads)
+    recorder = _Recorder(ROUNDING[backend])
     for tensor in (*model.parameters(), *model.buffers(), *_make_state(optimizers), tokens):
         recorder.hold(tensor)
     resident = recorder.live
@@ -141,10 +95,10 @@ def _make_gradients(model: Transformer) -> None:
 class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Counts operators, and the bytes that are alive."""
 
-    def __init__(self, rounding: int, threads: int) -> None:
+    def __init__(self, rounding: int) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.live = 0
-        self._rounding, self._threads = rounding, threads
+        self._rounding = rounding
         self._storages: dict[int, weakref.ref[Any]] = {}
         self._now = _Counts()
 

@@ -157,7 +157,7 @@ class Optimizers:
         self.muon = Muon(parts) if kind == "muon" else None
 
     @property
-    def _all(self) -> dict[str, torch.optim.Optimizer]:
+    def all(self) -> dict[str, torch.optim.Optimizer]:
         return {"adam": self.adam, **({"muon": self.muon} if self.muon is not None else {})}
 
     def step(self, rates: Rates) -> None:
@@ -167,13 +167,13 @@ class Optimizers:
             group["weight_decay"] = rates.decay if group["role"] == "matrix" else 0.0
         if self.muon is not None:
             self.muon.param_groups[0].update(lr=rates.matrix, weight_decay=rates.decay)
-        for optimizer in self._all.values():
+        for optimizer in self.all.values():
             optimizer.step()
             optimizer.zero_grad(set_to_none=True)
 
     def state_dict(self) -> dict[str, Any]:
-        return {name: optimizer.state_dict() for name, optimizer in self._all.items()}
+        return {name: optimizer.state_dict() for name, optimizer in self.all.items()}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        for name, optimizer in self._all.items():
+        for name, optimizer in self.all.items():
             optimizer.load_state_dict(state[name])

@@ -91,14 +91,14 @@ def carry_out(
                 checkpoint.delete()
                 return ended(assignment, STOPPED, last)
     except (MemoryError, RuntimeError) as error:
-        if not _is_out_of_memory(error):
+        if not is_out_of_memory(error):
             raise
         checkpoint.delete()
         return ended(assignment, OUT_OF_MEMORY, last, (str(error).splitlines() or ["out of memory"])[0])
     raise AssertionError("a run ends with a Finish")
 
 
-def _is_out_of_memory(error: Exception) -> bool:
+def is_out_of_memory(error: Exception) -> bool:
     """Python, numpy and CUDA have errors for it, the CPU allocator of torch has only words."""
     return isinstance(error, (MemoryError, torch.OutOfMemoryError)) or "can't allocate memory" in str(error)
 

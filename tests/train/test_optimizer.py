@@ -123,7 +123,7 @@ def test_every_parameter_has_one_role(architecture: Architecture, kind: str) -> 
     model = Transformer(architecture)
     names = {parameter: name for name, parameter in model.named_parameters()}
     roles: dict[str, str] = {}
-    for which, optimizer in Optimizers(model, kind)._all.items():
+    for which, optimizer in Optimizers(model, kind).all.items():
         for group in optimizer.param_groups:
             for parameter in group["params"]:
                 assert names[parameter] not in roles

@@ -1,0 +1,225 @@
+"""A device's profile from real steps: some shapes are probed, and what they took is fitted to their traces."""
+
+import math
+import random
+import statistics
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from nas.calibration import Calibration, DeviceProfile, Fingerprint, MemoryFit, TimeFit, Trace
+from nas.candidate import Candidate, Recipe
+from nas.cost import memory_bound, step_elements, step_operations
+from nas.errors import ProbeError, ProfileError
+from nas.measure.fit import held_out, matrix, non_negative
+from nas.measure.fingerprint import memory_here
+from nas.measure.probe import Probe, ProbeRequest, probe
+from nas.measure.tracer import Tracer
+from nas.plan import Compiles, Speed, step_flops
+from nas.space import load_space
+
+FULL, SHORT = 18, 10
+"""Probes of a profile; a search that finds none makes a short one."""
+COMPILED = {"cpu": 2, "cuda": 6}
+"""Of those of a full profile that are made again compiled: compiling takes half a minute on a CPU."""
+SPACES = {"cpu": "llama-tiny", "cuda": "llama-small"}
+STEP_FLOPS = {"cpu": (2e7, 4e9), "cuda": (1e11, 4e13)}
+"""Of the steps that are probed, from launching operators to nothing but products."""
+MEMORY_SHARE = 0.4
+"""Of a device's memory that a probe may take."""
+LEAST_ERROR = 0.01
+"""Relative; no prediction is called better than that."""
+FEWEST = 6
+"""Probes that a fit of four coefficients needs at least."""
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """A probe and the trace of the same step."""
+
+    request: ProbeRequest
+    trace: Trace
+    probe: Probe
+
+
+Told = Callable[[str], None]
+
+
+def profile_device(
+    device: str,
+    fingerprint: Fingerprint,
+    *,
+    short: bool = False,
+    tell: Told = lambda line: None,
+    now: Callable[[], float] = time.time,
+) -> DeviceProfile:
+    """Probes a device of this machine.
+
+    Args:
+        device: torch's name.
+        fingerprint: of the device with the threads and the precision to be probed with.
+        short: fewer probes, none of them compiled.
+
+    Raises:
+        ProfileError: too few of the probes ended well.
+    """
+    began = time.monotonic()
+    tracer = Tracer(fingerprint.backend, fingerprint.precision)
+    requests = list(shapes(device, fingerprint, SHORT if short else FULL))
+    eager = list(_measured(requests, tracer, tell))
+    if len(eager) < FEWEST:
+        raise ProfileError(f"{fingerprint.name} cannot be profiled: of {len(requests)} probes {len(eager)} ended well")
+    again = [] if short else [own.request for own in _spread(eager, COMPILED[fingerprint.backend])]
+    compiled = list(_measured([replace(own, compile=True) for own in again], tracer, tell))
+    made = eager + compiled
+    calibration = Calibration(fit_memory(eager), fit_time(eager), fit_watts(eager))
+    return DeviceProfile(
+        fingerprint=fingerprint,
+        speed=fit_speed(eager),
+        eager=calibration,
+        compiled=_as_compiled(calibration, eager, compiled) if compiled else None,
+        compiles=_compiles(eager, compiled) if compiled else None,
+        context_bytes=max(own.probe.context_bytes for own in made),
+        probes=len(made),
+        seconds=time.monotonic() - began,
+        flops=sum(own.probe.flops for own in made),
+        made_at=now(),
+    )
+
+
+def shapes(device: str, fingerprint: Fingerprint, count: int, seed: int = 0) -> Iterator[ProbeRequest]:
+    """Steps to probe, of all sizes: candidates of a shipped space with passes of some sequences, every fourth
+    recomputing its activations."""
+    backend = fingerprint.backend
+    space = load_space(SPACES[backend])
+    memory = MEMORY_SHARE * (fingerprint.memory_bytes or memory_here())
+    least, most = STEP_FLOPS[backend]
+    rng = random.Random(seed)
+    for index in range(count):
+        target = least * (most / least) ** ((index + 0.5) / count)
+        own = _near(target, lambda: _drawn(space.decode(space.sample(rng)), rng), memory)
+        yield ProbeRequest(
+            own[0],
+            own[1],
+            recompute=index % 4 == 3,
+            device=device,
+            threads=fingerprint.threads,
+            precision=fingerprint.precision,
+        )
+
+
+def _near(target: float, draw: Callable[[], tuple[Candidate, int]], memory: float) -> tuple[Candidate, int]:
+    """Of some that are drawn and fit, the one whose step is nearest to so many FLOPs."""
+    drawn = [own for own in (draw() for _ in range(40)) if memory_bound(*own) <= memory]
+    return min(drawn, key=lambda own: abs(math.log(step_flops(own[0]) / target)))
+
+
+def _drawn(candidate: Candidate, rng: random.Random) -> tuple[Candidate, int]:
+    """The candidate with a batch of at most two passes of some sequences, and those."""
+    recipe = candidate.recipe
+    micro_batch = rng.choice([1, 2, 4, 8, 16])
+    tokens = micro_batch * rng.choice([1, 1, 1, 2]) * candidate.architecture.context
+    return Candidate(candidate.architecture, Recipe(tokens, recipe.optimizer, dropout=recipe.dropout)), micro_batch
+
+
+def _measured(requests: Sequence[ProbeRequest], tracer: Tracer, tell: Told) -> Iterator[Measured]:
+    """What ended well; what did not is told, and is no one's fault."""
+    for number, request in enumerate(requests, 1):
+        trace = tracer.trace(request.candidate, request.micro_batch, recompute=request.recompute)
+        try:
+            yield Measured(request, trace, probe(request))
+        except ProbeError as error:
+            tell(f"probe {number} of {len(requests)}: {error}")
+
+
+def _spread(measured: Sequence[Measured], count: int) -> list[Measured]:
+    """So many of different sizes, the smallest left out: compiling is for long steps."""
+    ordered = sorted(measured, key=lambda own: own.trace.flops)[len(measured) // 3 :]
+    return ordered[:: max(1, len(ordered) // count)][:count]
+
+
+# --- fits ---
+
+
+def fit_memory(measured: Sequence[Measured]) -> MemoryFit:
+    """Bytes that are reserved, above the context."""
+    rows = matrix([[1.0, own.trace.peak_bytes] for own in measured])
+    values = matrix([[own.probe.reserved_bytes] for own in measured])[:, 0]
+    base, factor = non_negative(rows, values)
+    error = max(LEAST_ERROR, float(np.abs(held_out(rows, values)).max()))
+    return MemoryFit(float(base), float(factor), error)
+
+
+def fit_time(measured: Sequence[Measured]) -> TimeFit:
+    """Seconds of a step."""
+    rows = matrix([[own.trace.flops, own.trace.moved_bytes, own.trace.operators, 1.0] for own in measured])
+    values = matrix([[own.probe.step_seconds] for own in measured])[:, 0]
+    coefficients = non_negative(rows, values)
+    errors = np.abs(held_out(rows, values))
+    return TimeFit(
+        *(float(own) for own in coefficients),
+        mean_error=float(errors.mean()),
+        error=max(LEAST_ERROR, float(np.quantile(errors, 0.9))),
+    )
+
+
+def fit_speed(measured: Sequence[Measured]) -> Speed:
+    """Seconds of a step by closed forms."""
+    rows = matrix(
+        [
+            [
+                own.trace.flops,
+                step_elements(own.request.candidate),
+                step_operations(own.request.candidate, own.request.candidate.sequences // own.request.micro_batch),
+            ]
+            for own in measured
+        ]
+    )
+    values = matrix([[own.probe.step_seconds] for own in measured])[:, 0]
+    flop, element, operation = (float(own) for own in non_negative(rows, values))
+    error = float(np.abs(held_out(rows, values)).max())
+    first = measured[0].request
+    return Speed(flop, element, operation, error=error, device=first.device, threads=first.threads)
+
+
+def fit_watts(measured: Sequence[Measured]) -> float:
+    """Energy for each second of a step, the median; 0 where it was not counted."""
+    watts = [own.probe.joules / own.probe.step_seconds for own in measured if own.probe.joules is not None]
+    return statistics.median(watts) if watts else 0.0
+
+
+def _as_compiled(eager: Calibration, plain: Sequence[Measured], compiled: Sequence[Measured]) -> Calibration:
+    """The eager one, scaled by what the same steps took compiled: too few to fit every coefficient anew."""
+    pairs = _pairs(plain, compiled)
+    slower = statistics.median(own.probe.step_seconds / eager.time.seconds(own.trace) for _, own in pairs)
+    larger = max(own.probe.reserved_bytes / eager.memory.bytes(own.trace.peak_bytes) for _, own in pairs)
+    least = min(own.probe.reserved_bytes / eager.memory.bytes(own.trace.peak_bytes) for _, own in pairs)
+    off = max(abs(slower * eager.time.seconds(own.trace) / own.probe.step_seconds - 1) for _, own in pairs)
+    memory, seconds = eager.memory, eager.time
+    return Calibration(
+        MemoryFit(memory.base * larger, memory.factor * larger, max(memory.error, larger / least - 1)),
+        replace(
+            seconds,
+            per_flop=seconds.per_flop * slower,
+            per_byte=seconds.per_byte * slower,
+            per_operator=seconds.per_operator * slower,
+            constant=seconds.constant * slower,
+            error=max(seconds.error, off),
+        ),
+        fit_watts(compiled),
+    )
+
+
+def _compiles(plain: Sequence[Measured], compiled: Sequence[Measured]) -> Compiles:
+    pairs = _pairs(plain, compiled)
+    return Compiles(
+        seconds=statistics.median(own.probe.compile_seconds for own in compiled),
+        speedup=statistics.median(before.probe.step_seconds / own.probe.step_seconds for before, own in pairs),
+    )
+
+
+def _pairs(plain: Sequence[Measured], compiled: Sequence[Measured]) -> list[tuple[Measured, Measured]]:
+    before = {own.request: own for own in plain}
+    return [(before[replace(own.request, compile=False)], own) for own in compiled]

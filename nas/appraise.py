@@ -9,8 +9,9 @@ from nas.cost import Cost, cost
 from nas.curve import RUNGS, rung_steps
 from nas.gate import MINIMUM_STEPS, Admitted, Needs, Rejected, Violation, admit
 from nas.native import not_native_because
-from nas.plan import Allowance, Compiles, Plan, Speed, TextFacts, lay_out, plan_run, scale
+from nas.plan import Allowance, Compiles, Layout, Plan, Speed, TextFacts, lay_out, plan_run, scale
 from nas.ports import TextMeter
+from nas.predict import Predictor
 from nas.records import CandidateRecord, CandidateState, Origin
 from nas.spec import Limits
 from nas.units import format_seconds
@@ -18,8 +19,13 @@ from nas.units import format_seconds
 
 @dataclass
 class Appraiser:
-    """Answers for one corpus, device and set of limits. ``slowdown`` corrects the predicted speed by what finished
-    runs really took; ``alone`` is how many times faster a run goes that has the machine to itself."""
+    """Answers for one corpus, device and set of limits.
+
+    Attributes:
+        speed: by closed forms, for the many candidates that are only weighed.
+        predictor: for those that are to be trained, and where closed forms do not fit the memory.
+        slowdown: corrects the predicted speed by what finished runs really took.
+    """
 
     texts: TextMeter
     limits: Limits
@@ -27,7 +33,7 @@ class Appraiser:
     compiles: Compiles | None = None
     precision: str = "float32"
     slowdown: float = 1.0
-    alone: float = 1.0
+    predictor: Predictor | None = None
     _bytes_per_token: dict[int, float] = field(default_factory=dict, repr=False)
 
     def cost(self, candidate: Candidate) -> Cost:
@@ -42,9 +48,17 @@ class Appraiser:
 
     def admit(self, candidate: Candidate, allowance: Allowance) -> Admitted | Rejected:
         """The gate, with the leanest memory that any layout of the step needs, and the time of its fewest steps."""
+        if self.predictor is None:
+            return self._admit(candidate, allowance)
+        verdict = self.rough()._admit(candidate, allowance)
+        if allowance.memory is None or any(excess > 0 for name, excess in verdict.excess.items() if name != "memory"):
+            return verdict
+        return self._admit(candidate, allowance)
+
+    def _admit(self, candidate: Candidate, allowance: Allowance) -> Admitted | Rejected:
         needs = Needs(
             cost=self.cost(candidate),
-            memory_bytes=lay_out(candidate, allowance.memory).memory_bytes,
+            memory_bytes=self.layout(candidate, allowance.memory).memory_bytes,
             native=not_native_because(candidate.architecture),
         )
         verdict = admit(needs, self.limits, allowance.flops, allowance.memory)
@@ -57,8 +71,11 @@ class Appraiser:
 
     def plan(self, candidate: Candidate, allowance: Allowance, *, final: bool = False) -> Plan:
         """The plan of a run; a ``final`` one has the machine to itself and scores the test split too."""
-        own = self.cost(candidate)
-        pace = self.slowdown / self.alone if final else self.slowdown
+        own, predictor = self.cost(candidate), self.predictor
+        layout, seconds = self.layout(candidate, allowance.memory), None
+        if predictor is not None:
+            took = predictor.seconds(candidate, layout.micro_batch, recompute=layout.recompute, alone=final)
+            seconds = took.value * self.slowdown
         rungs = len(rung_steps(allowance.flops // own.step_flops, RUNGS))
         return plan_run(
             candidate,
@@ -67,15 +84,32 @@ class Appraiser:
             allowance,
             rungs=rungs,
             score_test=final,
-            speed=self.speed.scaled(pace) if self.speed else None,
+            speed=self.speed.scaled(self.slowdown) if self.speed else None,
             compiles=self.compiles,
             precision=self.precision,
+            layout=layout,
+            step_seconds=seconds,
         )
+
+    def layout(self, candidate: Candidate, memory: int | None) -> Layout:
+        """Of a step within so many bytes."""
+        predictor = self.predictor
+        if predictor is None:
+            return lay_out(candidate, memory)
+
+        def needs(micro_batch: int, recompute: bool) -> int:
+            return round(predictor.memory(candidate, micro_batch, recompute=recompute).high)
+
+        return lay_out(candidate, memory, needs)
 
     def _least_seconds(self, candidate: Candidate, allowance: Allowance) -> float:
         """Of the shortest run that the gate lets pass."""
         flops = MINIMUM_STEPS * self.cost(candidate).step_flops
-        return self.plan(candidate, Allowance(flops, memory=allowance.memory)).seconds
+        return self.rough().plan(candidate, Allowance(flops, memory=allowance.memory)).seconds
+
+    def rough(self) -> "Appraiser":
+        """By closed forms alone, for many candidates at a time."""
+        return self if self.predictor is None else replace(self, predictor=None)
 
     def final_plan(self, candidate: Candidate, allowance: Allowance) -> Plan:
         """The plan that spends ``allowance.flops`` on training and evaluation together."""
@@ -87,7 +121,8 @@ class Appraiser:
         """A candidate that was trained with ``trained_flops``, scaled to what the allowance pays for, and its plan."""
         affordable = self.final_plan(chosen, allowance).train_flops
         if affordable:
-            chosen = scale(chosen, trained_flops, affordable, lambda other: self.admits(other, allowance))
+            rough = self.rough()
+            chosen = scale(chosen, trained_flops, affordable, lambda other: rough.admits(other, allowance))
         return chosen, self.final_plan(chosen, allowance)
 
 

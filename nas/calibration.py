@@ -6,7 +6,7 @@ on tensors without storage (`nas.measure.trace`, a tenth of a second) taken thro
 """
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import asdict, dataclass, fields, replace
 from hashlib import sha256
 from typing import Any
 

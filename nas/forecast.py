@@ -59,13 +59,13 @@ def allowance(spec: SearchSpec) -> Allowance:
 
 def forecast(spec: SearchSpec, space: Space, appraiser: Appraiser) -> Forecast:
     """Looks ahead; raises `InfeasibleError` when no candidate fits, naming the cheapest and what it needs."""
-    grant = allowance(spec)
+    grant, rough = allowance(spec), appraiser.rough()
     sampled = _sampled(space)
-    admitted = [candidate for candidate in sampled if appraiser.admits(candidate, grant)]
+    admitted = [candidate for candidate in sampled if rough.admits(candidate, grant)]
     if not admitted:
-        raise InfeasibleError(_cheapest_message(sampled, appraiser, grant))
-    chosen = dial(space, grant.flops, appraiser.texts.bytes_per_token, lambda c: appraiser.admits(c, grant))
-    biggest = largest(space, lambda c: appraiser.admits(c, grant))
+        raise InfeasibleError(_cheapest_message(sampled, rough, grant))
+    chosen = dial(space, grant.flops, appraiser.texts.bytes_per_token, lambda c: rough.admits(c, grant))
+    biggest = largest(space, lambda c: rough.admits(c, grant))
     baselines = [space.decode(knobs) for knobs in (chosen, biggest) if knobs is not None]
     typical = space.decode(chosen) if chosen is not None else min(admitted, key=lambda c: appraiser.cost(c).params)
     plan = appraiser.plan(typical, grant)

@@ -207,12 +207,25 @@ class Layout:
     memory_bytes: int
 
 
-def lay_out(candidate: Candidate, memory: int | None) -> Layout:
-    """The largest micro-batch without recompute that fits ``memory`` bytes, else with recompute, else the leanest."""
+LOOSEST = 4
+"""Times what a step needs that the closed form says at most, by far."""
+Needs = Callable[[int, bool], int]
+"""Bytes of a candidate's step by the sequences in a pass and whether activations are computed again."""
+
+
+def lay_out(candidate: Candidate, memory: int | None, needs: Needs | None = None) -> Layout:
+    """The fastest layout that fits ``memory`` bytes, else the leanest: a larger pass launches fewer operators for the
+    same work, and to compute activations again is more work than any number of passes.
+
+    Args:
+        needs: where more is known than the closed form; not asked where that is beyond all measure.
+    """
     step = footprint(candidate)
     for recompute in (False, True):
         for size in _divisors(candidate.sequences):
             needed = step.bytes(size, recompute)
+            if needs is not None and (memory is None or needed < LOOSEST * memory):
+                needed = needs(size, recompute)
             if memory is None or needed <= memory:
                 return Layout(size, recompute, needed)
     return Layout(size, recompute, needed)
@@ -244,16 +257,25 @@ def plan_run(
     speed: Speed | None = None,
     compiles: "Compiles | None" = None,
     precision: str = "float32",
+    layout: Layout | None = None,
+    step_seconds: float | None = None,
 ) -> Plan:
     """The plan of a run: as many whole steps as its FLOPs allow, or its time at the predicted speed.
 
     ``steps`` is 0 when not one step fits.
+
+    Args:
+        layout: of the step; by closed forms without.
+        step_seconds: predicted, not compiled; by ``speed`` without.
     """
-    layout = lay_out(candidate, allowance.memory)
+    layout = layout or lay_out(candidate, allowance.memory)
     accumulation = candidate.sequences // layout.micro_batch
     evaluation = evaluation_plan(candidate, facts, rungs, score_test=score_test)
-    step_seconds = speed.step_seconds(candidate, accumulation, recompute=layout.recompute) if speed else 0.0
-    eval_seconds = evaluation * speed.seconds_per_flop * 1.5 if speed else 0.0
+    if step_seconds is not None:
+        eval_seconds = evaluation * step_seconds / cost.step_flops
+    else:
+        step_seconds = speed.step_seconds(candidate, accumulation, recompute=layout.recompute) if speed else 0.0
+        eval_seconds = evaluation * speed.seconds_per_flop * 1.5 if speed else 0.0
     by_compute = allowance.flops // cost.step_flops
     by_time = math.inf
     if step_seconds and math.isfinite(allowance.seconds):

@@ -5,6 +5,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from nas.calibration import Trace
 from nas.candidate import Candidate
 from nas.plan import Plan, TextFacts
 from nas.records import (
@@ -80,6 +81,15 @@ class TextMeter(Protocol):
 
     def bytes_per_token(self, vocabulary: int) -> float: ...
     def facts(self, vocabulary: int, context: int) -> TextFacts: ...
+
+
+class Tracer(Protocol):
+    """Finds what a training step does to a kind of device, without the device. Pure and cached; a candidate's first
+    trace takes a tenth of a second."""
+
+    def trace(self, candidate: Candidate, micro_batch: int, *, recompute: bool = False) -> Trace:
+        """One optimizer step with so many sequences in a pass."""
+        ...
 
 
 class Store(Protocol):

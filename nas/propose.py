@@ -155,7 +155,7 @@ def seeds(
     most = len(planned) + UNIFORM_SEEDS
     for knobs in map(space.uniform, range(UNIFORM_TRIED)):
         candidate = space.decode(knobs)
-        if candidate.id not in planned and appraiser.admits(candidate, grant):
+        if candidate.id not in planned and appraiser.rough().admits(candidate, grant):
             planned[candidate.id] = (Origin.UNIFORM, knobs)
         if len(planned) == most:
             break

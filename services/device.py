@@ -1,12 +1,12 @@
 """The device of a run, and the CPU threads it gets."""
 
 import os
-import platform
 from dataclasses import dataclass
 
 import torch
 
 from nas.errors import SpecError
+from nas.measure.fingerprint import processor
 
 GPU_THREADS = 4
 """CPU threads that feed a GPU."""
@@ -31,7 +31,7 @@ class Device:
 def device_here(name: str, parallel: int) -> Device:
     """The device of this machine that a spec names; raises `SpecError` for one that is not there."""
     kind = resolve_device(name)
-    hardware = torch.cuda.get_device_name() if kind != "cpu" else platform.processor() or "cpu"
+    hardware = torch.cuda.get_device_name() if kind != "cpu" else processor()
     return Device(kind, hardware, threads_for(kind, parallel), threads_for(kind, 1))
 
 

@@ -17,8 +17,9 @@ from nas.ports import Store
 from nas.records import SearchRecord, SearchState
 from nas.spec import SearchSpec
 from nas.train.worker import Workshop
-from services.ground import Ground, Tell, foresee, survey
+from services.ground import Ground, foresee, survey
 from services.home import Home
+from services.profiles import Here, Machine, Tell, profiles_of
 from services.worker.driver import SearchDriver
 from services.worker.lease import held
 
@@ -52,11 +53,11 @@ def begin(
     started = time.monotonic()
     if fleet is None:
         ground = survey(spec, base, home, tell)
-        prospect = foresee(ground, tell)
     else:
         fleet.check_storage(home.storage)
         ground = survey(spec, base, home, tell, fleet.devices(spec.device, spec.method.parallel))
-        prospect = foresee(ground, tell, fleet.measure)
+    machine: Machine = fleet or Here()
+    prospect = foresee(ground, [profiles_of(own, machine, store, tell) for own in ground.devices], tell)
     elapsed = time.monotonic() - started
     agree(prospect.forecast)
     slug = "".join(c if c.isalnum() else "-" for c in spec.name.lower()).strip("-") or "search"

@@ -1,40 +1,30 @@
 """What a search stands on, and what can be said of it before anything is spent: texts, space, device, forecast."""
 
 import platform
-import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from importlib import metadata
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from nas.appraise import Appraiser
-from nas.candidate import Candidate
 from nas.cost import FLOP_CONVENTION
 from nas.data.corpora import SPLITS, Corpus, check_long_enough, load_corpus, overlap
 from nas.data.snapshot import fetch_corpus, publish_corpus
 from nas.data.texts import Texts
-from nas.errors import CorpusError, InfeasibleError
-from nas.forecast import Forecast, allowance
-from nas.measure.speed import COMPILES, measure_speed, time_steps
-from nas.plan import Speed
-from nas.propose import seeds
+from nas.errors import CorpusError
+from nas.forecast import Forecast
+from nas.measure.calibrate import COMPILES
+from nas.measure.tracer import Tracer
+from nas.predict import Predictor
 from nas.search import prepare
 from nas.space import Space, load_space
 from nas.spec import SearchSpec
 from nas.train.worker import Workshop
-from nas.units import format_bytes, format_flops, format_seconds
+from nas.units import format_bytes
 from services.device import Device, device_here, precision_for
 from services.home import Home
-
-Tell = Callable[[str, str], None]
-"""Gets a topic and a line about it, for people."""
-
-MEASURED = 5
-"""Candidates that the device is measured with."""
+from services.profiles import Profiles, Tell, count_threads, describe
 
 
 @dataclass(frozen=True)
@@ -63,10 +53,20 @@ class Ground:
     def precision(self) -> str:
         return precision_for(self.device)
 
-    def appraiser(self, speed: Speed | None = None, alone: float = 1.0) -> Appraiser:
-        kind = "cuda" if self.device.startswith("cuda") else "cpu"
-        compiles = COMPILES[kind] if self.spec.method.parallel == 1 or kind == "cuda" else None
-        return Appraiser(self.texts, self.spec.limits, speed, compiles, self.precision, alone=alone)
+    def appraiser(self, profiles: Profiles) -> Appraiser:
+        """Of what is trained on a device with these profiles."""
+        shared = profiles.shared
+        backend = shared.fingerprint.backend
+        unshared = self.spec.method.parallel == 1 or backend == "cuda"  # the compiler's threads take others' time
+        compiles = (shared.compiles or COMPILES[backend]) if unshared else None
+        return Appraiser(
+            self.texts,
+            self.spec.limits,
+            shared.speed,
+            compiles,
+            self.precision,
+            predictor=Predictor(Tracer(backend, self.precision), shared, profiles.alone),
+        )
 
 
 @dataclass(frozen=True)
@@ -124,53 +124,14 @@ def _sizes(corpus: Corpus) -> str:
     return ", ".join(f"{format_bytes(corpus.split_bytes(name))} {name}" for name in SPLITS)
 
 
-@dataclass(frozen=True)
-class Measurement:
-    """How fast a device trains; how many times faster a run goes that is alone there; the FLOPs that it took."""
+def foresee(ground: Ground, profiles: Sequence[Profiles], tell: Tell) -> Prospect:
+    """Looks ahead with the profile of each of the ground's devices.
 
-    speed: Speed
-    alone: float
-    flops: int
-
-
-Measure = Callable[[Device, Sequence[Candidate], int | None], Measurement]
-
-
-def measure_here(device: Device, shapes: Sequence[Candidate], memory: int | None) -> Measurement:
-    """Trains a few steps of each shape on this machine."""
-    precision = precision_for(device.kind)
-    torch.set_num_threads(device.threads)
-    speed, flops = measure_speed(shapes, device.kind, device.threads, precision, memory)
-    if device.all_threads == device.threads:
-        return Measurement(speed, 1.0, flops)
-    timings = []
-    for count in (device.threads, device.all_threads):
-        torch.set_num_threads(count)
-        timings.append(time_steps(shapes[0], device.kind, precision, memory))
-    shared, own = timings
-    return Measurement(speed, max(1.0, shared.seconds / own.seconds), flops + shared.flops + own.flops)
-
-
-def foresee(ground: Ground, tell: Tell, measure: Measure = measure_here) -> Prospect:
-    """Measures the device on a few candidates and looks ahead.
-
-    Raises `InfeasibleError` when no candidate fits, or when the search could not pay for the measurement.
+    Raises `InfeasibleError` when no candidate fits.
     """
-    shapes = _typical(ground, prepare(ground.spec, ground.space, ground.appraiser()))
-    began = time.monotonic()
-    memory = ground.spec.budget.candidate.memory
-    measured = [measure(device, shapes, memory) for device in ground.devices]
-    flops, seconds = sum(own.flops for own in measured), time.monotonic() - began
-    if flops > ground.spec.budget.search_compute:
-        raise InfeasibleError(
-            f"the search must pay for measuring the device, {format_flops(flops)}, and has "
-            f"{format_flops(ground.spec.budget.search_compute)}"
-        )
-    threads = "1 thread" if ground.threads == 1 else f"{ground.threads} threads"
     names = f" ({', '.join(own.hardware for own in ground.devices)})" if len(ground.devices) > 1 else ""
-    took = f"measured in {format_seconds(seconds)}, {format_flops(flops)}"
-    tell("device", f"{ground.device}{names}, {threads} a worker; {took}")
-    found = prepare(ground.spec, ground.space, ground.appraiser(measured[0].speed, measured[0].alone))
+    tell("device", f"{ground.device}{names}, {count_threads(ground.threads)} a worker; {describe(profiles[0].shared)}")
+    found = prepare(ground.spec, ground.space, ground.appraiser(profiles[0]))
     setting = {
         **_facts(ground),
         "forecast": found.to_dict(),
@@ -178,21 +139,10 @@ def foresee(ground: Ground, tell: Tell, measure: Measure = measure_here) -> Pros
         "full_trainings": found.full_trainings,
         "candidate_flops": ground.spec.budget.candidate.compute,
         "devices": [
-            {"device": asdict(device), "speed": own.speed.to_dict(), "alone": own.alone}
-            for device, own in zip(ground.devices, measured, strict=True)
+            {"device": asdict(device), **own.to_dict()} for device, own in zip(ground.devices, profiles, strict=True)
         ],
-        "speed_flops": flops,
-        "speed_seconds": seconds,
     }
     return Prospect(found, setting)
-
-
-def _typical(ground: Ground, found: Forecast) -> list[Candidate]:
-    """Candidates to measure the device with: the first that the search will train. None breaks the limits, so that
-    measuring all of them takes no more steps than a run of one of them has."""
-    planned = seeds(ground.space, ground.appraiser(), allowance(ground.spec), {"forecast": found.to_dict()})
-    first = [ground.space.decode(knobs) for _, knobs in islice(planned, MEASURED)]
-    return first or [ground.space.decode(ground.space.uniform(0))]
 
 
 def _facts(ground: Ground) -> dict[str, Any]:

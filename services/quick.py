@@ -3,18 +3,16 @@
 from collections.abc import Mapping
 from typing import Any
 
-import torch
-
 from nas.data.corpora import load_corpus
 from nas.data.texts import Texts
 from nas.errors import CorpusError
-from nas.measure.speed import time_steps
+from nas.measure.probe import ProbeRequest, probe
 from nas.plan import step_flops
 from nas.space import Space, load_space
 from nas.spec import Budget, CandidateBudget, Method, SearchSpec, Total
 from services.device import cores, precision_for, resolve_device, threads_for
-from services.ground import Tell
 from services.home import Home
+from services.profiles import Tell
 
 CANDIDATES = 16  # full trainings that the search's share should pay for
 Reference = str | Mapping[str, Any]
@@ -34,10 +32,12 @@ def quick_spec(
     within_reach = _within_reach(name, Texts(load_corpus(corpus, cache=home.cache), home.cache), tell)
     typical = load_space(within_reach)
     workers = parallel or (1 if device == "cuda" else cores())
-    torch.set_num_threads(threads_for(device, workers))
     candidate = typical.decode(typical.defaults)
-    timing = time_steps(candidate, device, precision_for(device))
-    rate = step_flops(candidate) / timing.seconds * workers
+    threads = threads_for(device, workers)
+    request = ProbeRequest(
+        candidate, candidate.sequences, device=device, threads=threads, precision=precision_for(device)
+    )
+    rate = step_flops(candidate) / probe(request).step_seconds * workers
     total = max(1, int(1.5 * rate * seconds))
     budget = Budget(
         total=Total(compute=total, time=seconds),

@@ -17,8 +17,8 @@ from nas.data.texts import Texts
 from nas.document import read_file
 from nas.errors import InfeasibleError, SpecError
 from nas.gate import Rejected
-from nas.measure.speed import measure_speed
-from nas.plan import Allowance, Plan, dial
+from nas.measure.probe import ProbeRequest, probe
+from nas.plan import Allowance, Plan, Speed, dial, step_flops
 from nas.search import describe
 from nas.space import Space, load_space
 from nas.spec import Limits
@@ -73,7 +73,9 @@ def train_one(
     verdict = appraiser.admit(candidate, grant)
     if isinstance(verdict, Rejected):
         raise InfeasibleError(f"candidate {candidate.id} is rejected: {verdict}")
-    appraiser.speed, _ = measure_speed([candidate], device, threads, precision, grant.memory)
+    layout = appraiser.layout(candidate, grant.memory)
+    request = ProbeRequest(candidate, layout.micro_batch, layout.recompute, False, device, threads, precision)
+    appraiser.speed = Speed(probe(request).step_seconds / step_flops(candidate), 0.0, 0.0)
     plan = appraiser.plan(candidate, grant, final=test)
     if plan.steps < 1:
         raise InfeasibleError(f"candidate {candidate.id}: the time allows not one step")

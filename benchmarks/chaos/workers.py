@@ -5,14 +5,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import median
 
-import torch
-
 from benchmarks.chaos.kills import conclude
 from benchmarks.chaos.subject import spec, subject
 from benchmarks.chaos.verify import Records
 from benchmarks.machine import table
 from nas.candidate import Architecture, Candidate, Recipe
-from nas.measure.speed import time_steps
+from nas.measure.probe import ProbeRequest, probe
 from nas.plan import step_flops
 from nas.records import CandidateState
 
@@ -50,9 +48,8 @@ class Shift:
 
 def shifts() -> list[Shift]:
     """One worker and two in turns."""
-    torch.set_num_threads(1)
-    timing = time_steps(SHAPE, "cpu", "float32")
-    compute = int(SECONDS * step_flops(SHAPE) / timing.seconds)
+    step_seconds = probe(ProbeRequest(SHAPE, SHAPE.sequences)).step_seconds
+    compute = int(SECONDS * step_flops(SHAPE) / step_seconds)
     return [shift(parallel, compute) for _ in range(ROUNDS) for parallel in (1, 2)]
 
 

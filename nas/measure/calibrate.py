@@ -13,8 +13,8 @@ from nas.calibration import Calibration, DeviceProfile, Fingerprint, MemoryFit, 
 from nas.candidate import Candidate, Recipe
 from nas.cost import memory_bound, step_elements, step_operations
 from nas.errors import ProbeError, ProfileError
-from nas.measure.fit import held_out, matrix, non_negative
 from nas.measure.fingerprint import memory_here
+from nas.measure.fit import held_out, matrix, non_negative
 from nas.measure.probe import Probe, ProbeRequest, probe
 from nas.measure.tracer import Tracer
 from nas.plan import Compiles, Speed, step_flops
@@ -22,6 +22,8 @@ from nas.space import load_space
 
 FULL, SHORT = 18, 10
 """Probes of a profile; a search that finds none makes a short one."""
+COMPILES = {"cpu": Compiles(seconds=25.0, speedup=1.07), "cuda": Compiles(seconds=60.0, speedup=1.4)}
+"""What compiling was seen to cost and bring (docs/results/throughput.md), where a profile does not say."""
 COMPILED = {"cpu": 2, "cuda": 6}
 """Of those of a full profile that are made again compiled: compiling takes half a minute on a CPU."""
 SPACES = {"cpu": "llama-tiny", "cuda": "llama-small"}
@@ -156,10 +158,13 @@ def fit_time(measured: Sequence[Measured]) -> TimeFit:
     """Seconds of a step."""
     rows = matrix([[own.trace.flops, own.trace.moved_bytes, own.trace.operators, 1.0] for own in measured])
     values = matrix([[own.probe.step_seconds] for own in measured])[:, 0]
-    coefficients = non_negative(rows, values)
+    flop, byte, operator, constant = (float(own) for own in non_negative(rows, values))
     errors = np.abs(held_out(rows, values))
     return TimeFit(
-        *(float(own) for own in coefficients),
+        flop,
+        byte,
+        operator,
+        constant,
         mean_error=float(errors.mean()),
         error=max(LEAST_ERROR, float(np.quantile(errors, 0.9))),
     )

@@ -37,9 +37,7 @@ class Tracer:
         return _extrapolated(one, two, (candidate.architecture.depth - depths[0]) // (depths[1] - depths[0]))
 
     def _trace(self, candidate: Candidate, micro_batch: int, recompute: bool) -> Trace:
-        return trace_step(
-            candidate, micro_batch, recompute=recompute, backend=self.backend, precision=self.precision
-        )
+        return trace_step(candidate, micro_batch, recompute=recompute, backend=self.backend, precision=self.precision)
 
 
 def _shallow(architecture: Architecture) -> tuple[int, int] | None:

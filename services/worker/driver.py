@@ -15,7 +15,6 @@ from nas.candidate import Candidate
 from nas.data.storage import probe
 from nas.errors import LeaseError, NasError, SchemaError, StateError, StorageError
 from nas.ledger import FINAL, SEARCH, Ledger
-from nas.plan import Speed
 from nas.ports import Engine, Store, Suggester
 from nas.propose import UNIFORM_SEEDS
 from nas.records import CandidateRecord, CandidateState, Origin, RequestKind, RequestRecord, SearchRecord, SearchState
@@ -27,6 +26,7 @@ from nas.units import format_flops, format_seconds
 from services.device import Device
 from services.ground import Ground
 from services.home import Home
+from services.profiles import Profiles
 from services.worker.lease import Lease, elapsed, held
 
 LOOK_SECONDS = 1.0
@@ -114,7 +114,7 @@ class SearchDriver:
         record = self._record = store.search(self._record.id)
         setting = record.setting
         appraisers = {
-            name_of(ground, Device(**own["device"])): ground.appraiser(Speed(**own["speed"]), float(own["alone"]))
+            name_of(ground, Device(**own["device"])): ground.appraiser(Profiles.from_dict(own))
             for own in setting["devices"]
         }
         before = self._elapsed if self._elapsed is not None else elapsed(record, self._lease.former)
@@ -128,8 +128,6 @@ class SearchDriver:
             devices=appraisers,
             elapsed=before,
         )
-        if not store.ledger(record.id):
-            search.charge(setting["speed_flops"], setting["speed_seconds"], "device speed")
         self._setting(elapsed=search.elapsed, since=store.now())
         self._update(state=SearchState.RUNNING, reason="", started_at=record.started_at or time.time())
         threads = "1 thread" if ground.threads == 1 else f"{ground.threads} threads"

@@ -1,23 +1,22 @@
 """The machines of a Ray cluster that a search trains on, by their devices.
 
-Speed was measured on each device, so a plan holds there and nowhere else.
+Each device has a profile, so a plan holds there and nowhere else.
 """
 
-import platform
 import time
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import ray
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-from nas.candidate import Candidate
+from nas.calibration import DeviceProfile, Fingerprint
 from nas.errors import NasError, SpecError, StateError
+from nas.measure.fingerprint import processor
 from services.device import GPU_THREADS, Device
-from services.ground import Measurement, measure_here
+from services.profiles import Here
 
 REFRESH_SECONDS = 10.0
 LABEL = "nas-device:"
@@ -90,25 +89,38 @@ class Fleet:
         units = {own.hardware: sum(node.units(own.kind) for node in self.with_hardware(own)) for own in devices}
         return share_out(parallel, units)
 
-    def measure(self, device: Device, shapes: Sequence[Candidate], memory: int | None) -> Measurement:
-        """As `services.ground.measure_here`, on a machine with that device."""
+    def fingerprint(self, device: Device, threads: int) -> Fingerprint:
+        """As `services.profiles.Here.fingerprint`, of a machine with that device."""
+        found: Fingerprint = self._there(device, Here().fingerprint, device, threads)
+        return found
+
+    def profile(self, device: Device, fingerprint: Fingerprint) -> DeviceProfile:
+        """As `services.profiles.Here.profile`, on a machine with that device."""
+        found: DeviceProfile = self._there(device, Here().profile, device, fingerprint)
+        return found
+
+    def _there(self, device: Device, function: Callable[..., Any], *arguments: Any) -> Any:
+        """What a function gives on a machine with that device."""
         node = self.with_hardware(device)[0]
         needs = {"num_cpus": device.all_threads} if device.kind == "cpu" else {"num_cpus": 1, "num_gpus": 1}
         there = NodeAffinitySchedulingStrategy(node.id, soft=False)
-        task = ray.remote(measure_here).options(max_retries=0, scheduling_strategy=there, **needs)
+        task = ray.remote(_call).options(max_retries=0, scheduling_strategy=there, **needs)
         try:
-            found: Measurement = ray.get(task.remote(device, shapes, memory))
+            return ray.get(task.remote(function, *arguments))
         except ray.exceptions.RayTaskError as error:
-            raise NasError(f"{node.host} cannot be measured: {str(error).splitlines()[-1]}") from error
+            raise NasError(f"{node.host} cannot be profiled: {str(error).splitlines()[-1]}") from error
         except ray.exceptions.RayError as error:
-            raise StateError(f"{node.host} was lost while it was measured: {error}") from error
-        return found
+            raise StateError(f"{node.host} was lost while it was profiled: {error}") from error
 
     def check_storage(self, storage: str) -> None:
         """Raises `StateError` where several machines have no files in common."""
         hosts = sorted({node.host for node in self.nodes()})
         if len(hosts) > 1 and not storage:
             raise StateError(f"the machines {', '.join(hosts)} must share files: set NAS_STORAGE to a folder or URL")
+
+
+def _call(function: Callable[..., Any], *arguments: Any) -> Any:
+    return function(*arguments)
 
 
 def share_out(parallel: int, units: Mapping[str, int]) -> dict[str, int]:
@@ -148,18 +160,8 @@ def _describe(node: Mapping[str, Any]) -> Node:
 
 def _ask_processor(node: str) -> str:
     there = NodeAffinitySchedulingStrategy(node, soft=False)
-    task = ray.remote(_processor).options(num_cpus=0, max_retries=0, scheduling_strategy=there)
+    task = ray.remote(processor).options(num_cpus=0, max_retries=0, scheduling_strategy=there)
     try:
         return str(ray.get(task.remote(), timeout=60))
     except (ray.exceptions.RayError, TimeoutError):  # it has gone, or is going
         return ""
-
-
-def _processor() -> str:
-    """The model of this machine's processor."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        return platform.processor() or platform.machine()
-    models = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return models[0] if models else platform.machine()

@@ -107,6 +107,12 @@ class Appraiser:
         flops = MINIMUM_STEPS * self.cost(candidate).step_flops
         return self.rough().plan(candidate, Allowance(flops, memory=allowance.memory)).seconds
 
+    def cap(self, allowance: Allowance) -> int | None:
+        """Bytes that tensors may take where a process may take the allowance's."""
+        if allowance.memory is None:
+            return None
+        return allowance.memory - (self.predictor.profile.context_bytes if self.predictor is not None else 0)
+
     def rough(self) -> "Appraiser":
         """By closed forms alone, for many candidates at a time."""
         return self if self.predictor is None else replace(self, predictor=None)

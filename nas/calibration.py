@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass, fields, replace
 from hashlib import sha256
 from typing import Any
 
+from nas.catalogue import Listed
 from nas.plan import Compiles, Speed
 
 # --- What a step needs -----------------------------------------------------------------------------------------------
@@ -236,3 +237,43 @@ class DeviceProfile:
 
 def _calibration(raw: Mapping[str, Any]) -> Calibration:
     return Calibration(MemoryFit(**raw["memory"]), TimeFit(**raw["time"]), raw["watts"])
+
+
+# --- A device that is not there --------------------------------------------------------------------------------------
+
+REACHED = 0.4
+"""Of a GPU's peak, by the products of a training step. Whole steps of large models reached 21% to 46% (Chowdhery et
+al., arXiv 2204.02311, table 3) and 38% to 43% (Llama 3, arXiv 2407.21783, table 4)."""
+STREAMED = 0.7
+"""Of a GPU's bandwidth, by operators that only move bytes."""
+LAUNCH_SECONDS = 8e-6
+"""For an operator to be launched."""
+CONTEXT_BYTES = 500 * 2**20
+"""Of a CUDA context with its libraries."""
+FRAGMENTED = 1.08
+"""Times the traced peak that torch's allocator reserves."""
+LISTED_MEMORY_ERROR, LISTED_TIME_ERROR = 0.15, 0.6
+
+
+def estimated(listed: Listed, torch_version: str = "") -> DeviceProfile:
+    """What can be said of a GPU from its data sheet: good for choosing one, never mixed up with what is measured."""
+    per_flop = 1 / (REACHED * listed.peak_flops["bfloat16"])
+    per_byte = 1 / (STREAMED * listed.bandwidth)
+    seconds = TimeFit(per_flop, per_byte, LAUNCH_SECONDS, 0.0, LISTED_TIME_ERROR / 2, LISTED_TIME_ERROR)
+    return DeviceProfile(
+        fingerprint=Fingerprint(
+            backend="cuda",
+            name=listed.name,
+            slice="",
+            memory_bytes=listed.memory_bytes,
+            driver="",
+            torch=torch_version,
+            allocator="",
+            threads=0,
+            precision="bfloat16",
+        ),
+        speed=Speed(per_flop, 2 * per_byte, LAUNCH_SECONDS, error=LISTED_TIME_ERROR, device="cuda", threads=0),
+        eager=Calibration(MemoryFit(0.0, FRAGMENTED, LISTED_MEMORY_ERROR), seconds),
+        context_bytes=CONTEXT_BYTES,
+        estimated=True,
+    )

@@ -236,6 +236,7 @@ class Assignment:
     seed: int
     deadline_seconds: float | None  # seconds from now by which the run must have ended; None: no time limit
     final: bool = False  # alone on the machine, and scored on the test split
+    memory_cap: int | None = None  # bytes that its tensors may take of the device; None: no limit but the device's
 
 
 @dataclass(frozen=True, slots=True)

@@ -372,6 +372,7 @@ class Search:
             seed=self.spec.method.seed * 100_003 + record.number,
             deadline_seconds=deadline if math.isfinite(deadline) else None,
             final=final,
+            memory_cap=self._appraiser_of(record.plan.get("device", "")).cap(self._grant),
         )
 
     def _resume(self, record: CandidateRecord, device: str) -> Assignment:

@@ -28,7 +28,7 @@ from nas.train.worker import is_out_of_memory
 
 WARM_UP = 1
 TIMED = 3
-"""Steps that are timed at least; short ones are repeated for some time."""
+"""Steps that are timed at least unless fewer are asked for; short ones are repeated for some time."""
 REPEAT_SECONDS = 0.2
 ENERGY_SECONDS = 2.0
 """For which steps are repeated where their energy is counted: counters are coarse."""
@@ -37,7 +37,11 @@ LIMIT_SECONDS = 120.0
 
 @dataclass(frozen=True, slots=True)
 class ProbeRequest:
-    """Which steps to make. ``device`` is torch's name."""
+    """Which steps to make. ``device`` is torch's name.
+
+    Attributes:
+        timed: steps that are timed at least; one alone is not repeated, for whom only its memory matters.
+    """
 
     candidate: Candidate
     micro_batch: int
@@ -46,6 +50,7 @@ class ProbeRequest:
     device: str = "cpu"
     threads: int = 1
     precision: str = "float32"
+    timed: int = TIMED
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,7 +139,8 @@ def measure_step(request: ProbeRequest) -> Probe:
     first = time.perf_counter() - began
     peak, reserved = work.peak()
     before = nvml.joules(request.device)
-    seconds = work.time(REPEAT_SECONDS if before is None else ENERGY_SECONDS)
+    least_seconds = REPEAT_SECONDS if before is None else ENERGY_SECONDS
+    seconds = work.time(request.timed, least_seconds if request.timed > 1 else 0.0)
     after = nvml.joules(request.device)
     steps = WARM_UP + 1 + len(seconds)
     return Probe(
@@ -195,11 +201,11 @@ class _Work:
         state = [tensor for own in states for tensor in own.values()]
         return [*self.model.parameters(), *self.model.buffers(), *state, self.tokens]
 
-    def time(self, least_seconds: float) -> list[float]:
-        """Seconds of each of some steps."""
+    def time(self, least: int, least_seconds: float) -> list[float]:
+        """Seconds of each of some steps, so many at least and for so long."""
         seconds: list[float] = []
         began = time.perf_counter()
-        while len(seconds) < TIMED or time.perf_counter() - began < least_seconds:
+        while len(seconds) < least or time.perf_counter() - began < least_seconds:
             started = self.clock()
             self.step()
             seconds.append(self.clock() - started)

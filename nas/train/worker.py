@@ -14,7 +14,9 @@ from nas.ports import Assignment, Outcome
 from nas.records import CurvePoint, Verdict
 from nas.train.artifact import publish_artifact
 from nas.train.checkpoint import CHECKPOINT, Checkpoint
+from nas.train.containment import contained
 from nas.train.run import Finish, Report, Request, train
+from nas.units import format_bytes
 
 
 @dataclass(frozen=True)
@@ -58,8 +60,8 @@ def carry_out(
 ) -> Outcome:
     """Runs an assignment to its end, until a verdict stops it, or until it is ``halted``, which keeps a checkpoint.
 
-    ``report`` is called after each curve point, ``note`` with messages for people. Out of memory is an outcome,
-    not an error.
+    ``report`` is called after each curve point, ``note`` with messages for people. Out of memory, of the device or of
+    the assignment's cap, is an outcome, not an error.
     """
     folder, checkpoint = workshop.folder(assignment), workshop.checkpoint(assignment)
     threads = workshop.all_threads if assignment.final else workshop.threads
@@ -77,25 +79,33 @@ def carry_out(
     )
     last: CurvePoint | None = None
     try:
-        for event in train(request, workshop.texts, halted=halted):
-            if isinstance(event, Finish):
-                if event.validation is not None and workshop.depot is not None:
-                    publish_artifact(folder, workshop.depot, name_of(assignment))
-                return _finished(assignment, event)
-            if event.message:
-                note(event.message)
-            if event.train_bpb is None and event.val_bpb is None:
-                continue
-            last = _point(assignment, event)
-            if report(last, durable=event.durable) is Verdict.STOP:
-                checkpoint.delete()
-                return ended(assignment, STOPPED, last)
+        with contained(workshop.device, assignment.memory_cap, compiles=assignment.plan.compile):
+            for event in train(request, workshop.texts, halted=halted):
+                if isinstance(event, Finish):
+                    if event.validation is not None and workshop.depot is not None:
+                        publish_artifact(folder, workshop.depot, name_of(assignment))
+                    return _finished(assignment, event)
+                if event.message:
+                    note(event.message)
+                if event.train_bpb is None and event.val_bpb is None:
+                    continue
+                last = _point(assignment, event)
+                if report(last, durable=event.durable) is Verdict.STOP:
+                    checkpoint.delete()
+                    return ended(assignment, STOPPED, last)
     except (MemoryError, RuntimeError) as error:
         if not is_out_of_memory(error):
             raise
         checkpoint.delete()
-        return ended(assignment, OUT_OF_MEMORY, last, (str(error).splitlines() or ["out of memory"])[0])
+        return ended(assignment, OUT_OF_MEMORY, last, _out_of_memory(assignment, error))
     raise AssertionError("a run ends with a Finish")
+
+
+def _out_of_memory(assignment: Assignment, error: Exception) -> str:
+    said = (str(error).splitlines() or ["out of memory"])[0]
+    cap = assignment.memory_cap
+    allowed = f", {format_bytes(cap)} allowed" if cap is not None else ""
+    return f"out of memory, {format_bytes(assignment.plan.memory_bytes)} predicted{allowed}: {said}"
 
 
 def is_out_of_memory(error: Exception) -> bool:

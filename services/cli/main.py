@@ -8,7 +8,7 @@ from collections.abc import Callable
 import typer
 
 from nas.errors import NasError
-from services.cli import control, health, models, runs, searches
+from services.cli import control, health, models, profile, runs, searches
 
 app = typer.Typer(
     name="nas",
@@ -46,6 +46,7 @@ COMMANDS: tuple[Callable[..., None], ...] = (
 )
 for command in COMMANDS:
     app.command()(command)
+app.add_typer(profile.profile, name="profile")
 
 
 @app.callback(invoke_without_command=True)

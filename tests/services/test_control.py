@@ -121,7 +121,7 @@ def test_waiting_says_how_it_ended(over: Ended, begun: Ended) -> None:
 
 
 def test_there_is_nothing_to_wait_for_before_a_search_is_driven(place: Place) -> None:
-    place.home.mkdir()
+    place.home.mkdir(exist_ok=True)
     store = store_of(place)
     store.add_search(SEARCH)
     store.close()

@@ -130,10 +130,11 @@ def test_spaces(place: Place) -> None:
 
 
 def test_validate(place: Place) -> None:
+    before = sorted(place.home.rglob("*"))
     done = place.run("validate", "tiny.yaml")
     said = "tiny.yaml is valid: search tiny, 6 knobs of space inline, corpus texts/*.txt\n"
     assert (done.code, done.out, done.err) == (0, said, "")
-    assert not place.home.exists(), "nothing is written"
+    assert sorted(place.home.rglob("*")) == before, "nothing is written"
 
 
 def test_fit_ends_in_time(place: Place) -> None:

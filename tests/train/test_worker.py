@@ -18,6 +18,7 @@ from nas.ports import Assignment, Outcome
 from nas.records import CurvePoint, Verdict
 from nas.train.artifact import FILES, load_artifact
 from nas.train.worker import Workshop, carry_out
+from nas.units import format_bytes
 
 ARCHITECTURE = Architecture(
     depth=1, width=16, heads=2, head_size=8, kv_heads=1, mlp_width=24, vocabulary=256, context=32
@@ -192,7 +193,8 @@ def test_memory_that_runs_out_later(workshop: Workshop) -> None:
     listener = Listener()
     outcome = listener.carry_out(assignment_of(workshop.texts), replace(workshop, texts=texts))
     last = listener.points[-1]
-    assert (outcome.kind, outcome.detail) == ("out_of_memory", "out of memory")
+    predicted = format_bytes(assignment_of(workshop.texts).plan.memory_bytes)
+    assert (outcome.kind, outcome.detail) == ("out_of_memory", f"out of memory, {predicted} predicted: out of memory")
     assert (outcome.train_flops, outcome.seconds) == (last.flops, last.seconds)
     assert 0.125 <= last.progress < 0.25 and outcome.eval_flops > 0
     assert list(workshop.artifacts.rglob("*.pt")) == [], "nothing goes on from here"

@@ -1,0 +1,63 @@
+"""A hard cap on what a run takes of its device, so that a prediction that was wrong harms nobody beside it."""
+
+import re
+import resource
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import torch
+
+HEADROOM = 0.5
+"""Of the cap, beside it: a C library keeps part of what was freed, by up to 37% of the peak in our measurements."""
+BESIDE_BYTES = 128 * 2**20
+"""For all that is not tensors."""
+COMPILER_BYTES = 4 * 2**30
+
+
+@contextmanager
+def contained(device: str, cap_bytes: int | None, *, compiles: bool = False) -> Iterator[None]:
+    """Within it, tensors take no more than ``cap_bytes``: what asks for more runs out of memory.
+
+    On CUDA the caching allocator keeps the cap exactly (the context of the process is not in it). On the CPU the kernel
+    keeps it for the data of the whole process (``RLIMIT_DATA``; ``RLIMIT_RSS`` enforces nothing), counted from what the
+    process has now, so it has some headroom; elsewhere than on Linux nothing is enforced.
+    """
+    if cap_bytes is None:
+        yield
+    elif device.startswith("cuda"):
+        total = torch.cuda.get_device_properties(torch.device(device)).total_memory
+        torch.cuda.set_per_process_memory_fraction(min(1.0, cap_bytes / total), torch.device(device))
+        try:
+            yield
+        finally:
+            torch.cuda.set_per_process_memory_fraction(1.0, torch.device(device))
+    else:
+        own = int(cap_bytes * (1 + HEADROOM)) + BESIDE_BYTES + (COMPILER_BYTES if compiles else 0)
+        with _data_limited(own):
+            yield
+
+
+@contextmanager
+def _data_limited(more_bytes: int) -> Iterator[None]:
+    """So much more data than now, and no more than was allowed before."""
+    now = data_bytes()
+    if now is None:
+        yield
+        return
+    soft, hard = resource.getrlimit(resource.RLIMIT_DATA)
+    limits = [limit for limit in (now + more_bytes, soft, hard) if limit != resource.RLIM_INFINITY]
+    resource.setrlimit(resource.RLIMIT_DATA, (min(limits), hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_DATA, (soft, hard))
+
+
+def data_bytes() -> int | None:
+    """Data of this process as the kernel counts it against ``RLIMIT_DATA``; ``None`` where nobody says."""
+    try:
+        found = re.search(r"^VmData:\s+(\d+) kB$", Path("/proc/self/status").read_text(), re.MULTILINE)
+    except OSError:
+        return None
+    return int(found[1]) * 1024 if found else None

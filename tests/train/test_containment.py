@@ -1,0 +1,69 @@
+"""Real limits of a real process: each test runs in one of its own, for a limit that stays would be felt by others."""
+
+import subprocess
+import sys
+
+import pytest
+
+from nas.train.containment import BESIDE_BYTES, HEADROOM, contained, data_bytes
+
+MIB = 2**20
+PROLOGUE = """
+import resource, torch
+from nas.train.containment import contained
+from nas.train.worker import is_out_of_memory
+torch.set_num_threads(1)
+MIB = 2**20
+def take(mebibytes):
+    try:
+        torch.ones(mebibytes * MIB, dtype=torch.uint8)
+    except RuntimeError as error:
+        return "out of memory" if is_out_of_memory(error) else repr(error)
+    return "taken"
+"""
+
+
+def said(script: str) -> list[str]:
+    done = subprocess.run([sys.executable, "-c", PROLOGUE + script], capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    return done.stdout.split("\n")[:-1]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="RLIMIT_DATA counts mappings on Linux alone")
+def test_what_asks_for_more_runs_out_of_memory_and_the_process_goes_on() -> None:
+    found = said("""
+before = resource.getrlimit(resource.RLIMIT_DATA)
+with contained("cpu", 64 * MIB):
+    print(take(60))
+    print(take(640))
+    print(take(60))
+print(take(640))
+print(resource.getrlimit(resource.RLIMIT_DATA) == before)
+""")
+    assert found == ["taken", "out of memory", "taken", "taken", "True"]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="RLIMIT_DATA counts mappings on Linux alone")
+def test_a_tighter_limit_that_was_there_stays() -> None:
+    found = said("""
+with contained("cpu", 64 * MIB):
+    with contained("cpu", 6400 * MIB):
+        print(take(640))
+    print(take(640))
+""")
+    assert found == ["out of memory", "out of memory"]
+
+
+def test_no_cap_is_no_limit() -> None:
+    with contained("cpu", None):
+        assert len(bytearray(int(64 * MIB * (1 + HEADROOM)) + BESIDE_BYTES)) > 64 * MIB
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux says")
+def test_data_is_counted() -> None:
+    before = data_bytes()
+    kept = bytearray(100 * MIB)
+    after = data_bytes()
+    assert before is not None and after is not None
+    assert after - before >= 99 * MIB
+    assert len(kept) == 100 * MIB

@@ -49,7 +49,8 @@ class Search:
     """The driver of one search (`nas.ports.Driver`).
 
     Not thread-safe. ``appraiser`` judges what is proposed; runs are planned by that of their device in ``devices``,
-    where a search trains on several. ``clock`` gives seconds that only run while the search runs, ``now`` the time
+    where a search trains on several. ``ended`` gets each candidate that has ended, when that is recorded. ``clock``
+    gives seconds that only run while the search runs, ``now`` the time
     of day.
     """
 
@@ -64,11 +65,13 @@ class Search:
         *,
         devices: Mapping[str, Appraiser] | None = None,
         elapsed: float = 0.0,
+        ended: Callable[[CandidateRecord], None] = lambda record: None,
         clock: Callable[[], float] = time.monotonic,
         now: Callable[[], float] = time.time,
     ) -> None:
         self.id, self.spec = record.id, spec
         self._store, self._appraiser = store, appraiser
+        self._ended = ended
         self._clock, self._now, self._started = clock, now, clock() - elapsed
         self._grant = allowance(spec)
         abandon(store, record.id, now())
@@ -471,6 +474,7 @@ class Search:
             done = self._settle(record, outcome)
         self._correction(done).ended(done)
         self._proposer.learn(done)
+        self._ended(done)
         self._failed_in_a_row = self._failed_in_a_row + 1 if done.state is CandidateState.FAILED else 0
         if self._failed_in_a_row == MAXIMUM_FAILED:
             raise NasError(f"{MAXIMUM_FAILED} candidates in a row failed, the last one: {done.reason}")
@@ -520,6 +524,7 @@ class Search:
         if record.plan:
             self._correction(done).ended(done)
         self._proposer.learn(done)
+        self._ended(done)
 
     # --- the final run ---
 

@@ -18,6 +18,7 @@ from nas.document import read_file
 from nas.errors import InfeasibleError, SpecError
 from nas.gate import Rejected
 from nas.measure.probe import ProbeRequest, probe
+from nas.outcome import INTERRUPTED
 from nas.plan import Allowance, Plan, Speed, dial, step_flops
 from nas.search import describe
 from nas.space import Space, load_space
@@ -107,6 +108,8 @@ def _run(
     )
     for event in train(request, texts):
         if isinstance(event, Finish):
+            if request.checkpoint is not None and event.kind != INTERRUPTED:
+                request.checkpoint.delete()
             return event
         if event.message:
             tell(event.message)

@@ -105,7 +105,13 @@ class World:
     def appraiser(self) -> Appraiser:
         return Appraiser(self.texts, self.spec.limits, self.speed)
 
-    def enter(self, *, elapsed: float = 0.0, devices: Mapping[str, Appraiser] | None = None) -> Search:
+    def enter(
+        self,
+        *,
+        elapsed: float = 0.0,
+        devices: Mapping[str, Appraiser] | None = None,
+        ended: Callable[[CandidateRecord], None] = lambda record: None,
+    ) -> Search:
         """A driver, the first or one after another has gone."""
         for former in self.suggesters:
             former.close()
@@ -121,6 +127,7 @@ class World:
             self.appraiser(),
             devices=devices,
             elapsed=elapsed,
+            ended=ended,
             clock=self.clock,
             now=self.clock,
         )

@@ -23,7 +23,7 @@ from nas.plan import Plan, Speed
 from nas.ports import Assignment, Done, Outcome, Wait
 from nas.propose import RANDOM_AFTER, UNIFORM_SEEDS
 from nas.prune import Policy, Standing, decide
-from nas.records import CandidateState, CurvePoint, LedgerRecord, Origin, Verdict
+from nas.records import CandidateRecord, CandidateState, CurvePoint, LedgerRecord, Origin, Verdict
 from nas.search import MAXIMUM_FAILED, MAXIMUM_LOST, Search, abandon, choose, describe, prepare
 from nas.space import Knobs, load_space
 from nas.spec import SearchSpec
@@ -147,8 +147,17 @@ def test_a_stop_is_obeyed_at_once_and_an_audited_one_not_at_all(whole: World) ->
             assert own.state is CandidateState.COMPLETED and own.train_flops_spent == own.train_flops_planned
 
 
-def test_no_checkpoint_is_left(whole: World) -> None:
-    assert list(whole.folder.rglob("*.pt")) == []
+def test_each_candidate_is_told_once_when_its_end_is_recorded(make: Worlds) -> None:
+    world = make(spec_of(budget=SMALL))
+    told: list[CandidateRecord] = []
+
+    def ended(record: CandidateRecord) -> None:
+        assert world.store.candidate("s", record.number) == record
+        told.append(record)
+
+    world.run(world.enter(ended=ended))
+    trained = [own for own in world.candidates if own.plan]
+    assert trained and sorted(told, key=lambda own: own.number) == trained
 
 
 def test_nothing_is_pruned_by_the_policy_none_and_the_knee_may_be_chosen(make: Worlds) -> None:

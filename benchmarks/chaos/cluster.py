@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from benchmarks.chaos.databases import POSTGRES, Postgres
-from benchmarks.chaos.kills import KILLS_A_SEARCH, SPREAD_SECONDS, Ordeal, conclude
+from benchmarks.chaos.kills import KILLS_A_SEARCH, SPREAD_SECONDS, Ordeal, announced, conclude
 from benchmarks.chaos.processes import POLL_SECONDS, alive, kill_session, nothing_survives
 from benchmarks.chaos.subject import Subject, spec, subject
 
@@ -132,8 +132,7 @@ def ordeal(server: Postgres, kills: int, rng: random.Random) -> Ordeal:
         told = [f"node, search {own.id}: {line}" for line in found]
         if told:
             told[-1] += f"\n--- all that was said:\n{own.said}"
-    print(f"{POSTGRES}: {killed} x node, {len(told)} violations", file=sys.stderr, flush=True)
-    return Ordeal(POSTGRES, "node", killed, back, told)
+    return announced(Ordeal(POSTGRES, "node", killed, back, told))
 
 
 def suffer(own: Subject, nodes: Cluster, kills: int, rng: random.Random) -> tuple[int, Sequence[float]]:

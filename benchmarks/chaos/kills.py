@@ -153,14 +153,14 @@ def ordeal(database: str, address: str, kinds: Sequence[str], rng: random.Random
         found = [f"{kinds[0]} on {database}, search {own.id}: {line}" for line in [*found, *wrong]]
         if found:
             found[-1] += f"\n--- all that was said:\n{own.said}"
-    print(
-        f"{database}: {len(killed)} x {kinds[0]}, {len(found)} violations",
-        *found,
-        sep="\n",
-        file=sys.stderr,
-        flush=True,
-    )
-    return Ordeal(database, kinds[0], len(killed), back, found)
+    return announced(Ordeal(database, kinds[0], len(killed), back, found))
+
+
+def announced(own: Ordeal) -> Ordeal:
+    """Says how it went, at once: the whole may take an hour."""
+    head = f"{own.database}: {own.kills} x {own.kind}, {len(own.violations)} violations"
+    print(head, *own.violations, sep="\n", file=sys.stderr, flush=True)
+    return own
 
 
 def ordeals(server: Postgres, kills: int, rng: random.Random) -> Iterator[Ordeal]:

@@ -11,6 +11,8 @@ from benchmarks.chaos.subject import spec, subject
 from benchmarks.chaos.verify import Records, differences, fate
 from benchmarks.machine import table
 
+TWIN_GFLOP = 60
+"""Of a search for each time that it is killed: it must not be over before."""
 MOST_WORKERS = 2
 """Of the kills of a search: a candidate that loses three fails, and should."""
 SAID = 5
@@ -30,7 +32,7 @@ class Twin:
 
 def twins(server: Postgres, kills: int, rng: random.Random, *, both: bool) -> list[Twin]:
     """The same search again, killed so many times, on SQLite and, with ``both``, on PostgreSQL."""
-    text = spec(total="{compute: 80GFLOP}", compute="8GFLOP", method="{parallel: 1, seed: 0}")
+    text = spec(total=f"{{compute: {TWIN_GFLOP * kills}GFLOP}}", compute="8GFLOP", method="{parallel: 1, seed: 0}")
     with subject(text) as own:
         own.run()
         wrong, whole = conclude(own)
@@ -42,6 +44,8 @@ def _twin(database: str, server: Postgres, text: str, kills: int, rng: random.Ra
     with subject(text, server.new_schema() if database == POSTGRES else "") as own:
         killed, _, found = suffer(own, mixed(kills, rng), rng)
         wrong, records = conclude(own)
+        if len(killed) < kills:
+            wrong = [*wrong, f"it had ended before it was killed {kills} times"]
         found = [f"killed {len(killed)} times on {database}, search {own.id}: {line}" for line in [*found, *wrong]]
         parted = differences(whole, records) if whole is not None and records is not None else []
         if parted or found:

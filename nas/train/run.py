@@ -117,6 +117,8 @@ def train(
     """Trains; yields `Report`s and, as the last item, one `Finish`. Closing the iterator ends the run where it is;
     ``halted``, asked before each step, ends it after a checkpoint.
 
+    The checkpoint stays: whoever records how the run ended deletes it then, and not before.
+
     Raises `StorageError` (`DiskFullError`) when a checkpoint or the artifact cannot be written.
     """
     run = _Run(request, texts, clock)
@@ -140,12 +142,7 @@ def train(
                 run.save()
             yield report
             run.heard(report)
-    finish = run.finish(kind)
-    try:
-        yield finish
-    finally:
-        if kind != INTERRUPTED:
-            run.forget()
+    yield run.finish(kind)
 
 
 class _Run:
@@ -359,11 +356,6 @@ class _Run:
             },
         )
         self.saved = self.clock()
-
-    def forget(self) -> None:
-        """Removes the checkpoint of a run that has ended."""
-        if self.request.checkpoint is not None:
-            self.request.checkpoint.delete()
 
     def restore(self) -> None:
         """Goes on from the checkpoint, if there is a sound one of this very run."""

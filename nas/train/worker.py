@@ -61,9 +61,10 @@ def carry_out(
     """Runs an assignment to its end, until a verdict stops it, or until it is ``halted``, which keeps a checkpoint.
 
     ``report`` is called after each curve point, ``note`` with messages for people. Out of memory, of the device or of
-    the assignment's cap, is an outcome, not an error.
+    the assignment's cap, is an outcome, not an error. The checkpoint stays until the outcome is recorded: whoever does
+    that deletes it.
     """
-    folder, checkpoint = workshop.folder(assignment), workshop.checkpoint(assignment)
+    folder = workshop.folder(assignment)
     threads = workshop.all_threads if assignment.final else workshop.threads
     if threads:
         torch.set_num_threads(threads)
@@ -73,7 +74,7 @@ def carry_out(
         seed=assignment.seed,
         device=workshop.device,
         deadline_seconds=assignment.deadline_seconds,
-        checkpoint=checkpoint,
+        checkpoint=workshop.checkpoint(assignment),
         artifact=folder,
         score_test=assignment.final,
     )
@@ -91,12 +92,10 @@ def carry_out(
                     continue
                 last = _point(assignment, event)
                 if report(last, durable=event.durable) is Verdict.STOP:
-                    checkpoint.delete()
                     return ended(assignment, STOPPED, last)
     except (MemoryError, RuntimeError) as error:
         if not is_out_of_memory(error):
             raise
-        checkpoint.delete()
         return ended(assignment, OUT_OF_MEMORY, last, _out_of_memory(assignment, error))
     raise AssertionError("a run ends with a Finish")
 

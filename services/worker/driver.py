@@ -127,7 +127,11 @@ class SearchDriver:
             next(iter(appraisers.values())),
             devices=appraisers,
             elapsed=before,
+            ended=self._forget,
         )
+        for own in store.candidates(record.id):  # a driver may have died before it did
+            if own.state.terminal:
+                self._forget(own)
         self._setting(elapsed=search.elapsed, since=store.now())
         self._update(state=SearchState.RUNNING, reason="", started_at=record.started_at or time.time())
         threads = "1 thread" if ground.threads == 1 else f"{ground.threads} threads"
@@ -183,7 +187,6 @@ class SearchDriver:
         if self._asked == "cancelled":
             search.cancel()  # also what was interrupted since
             self._leave(SearchState.CANCELLED, "cancelled", search, finished_at=time.time())
-            forget_checkpoints(self._home, self._store, self._record.id)
         elif self._asked:
             self._leave(SearchState.PAUSED, self._asked, search)
         else:
@@ -230,6 +233,10 @@ class SearchDriver:
 
     # --- records ---
 
+    def _forget(self, ended: CandidateRecord) -> None:
+        with suppress(StorageError):  # the next driver tries again
+            forget_checkpoint(self._home, ended)
+
     def _setting(self, **facts: Any) -> None:
         self._update(setting={**self._record.setting, **facts})
 
@@ -266,20 +273,17 @@ def cancel_paused(home: Home, store: Store, search_id: str) -> None:
             keys = suggester.keys()
             for candidate in own.candidates(search_id):
                 if not candidate.state.terminal:
-                    cancel_candidate(own, ledger, candidate, at)
+                    forget_checkpoint(home, cancel_candidate(own, ledger, candidate, at))
                     if candidate.number in keys:
                         suggester.forget(keys[candidate.number])
         own.update_search(search_id, state=SearchState.CANCELLED, reason="cancelled", finished_at=at)
         own.add_event(search_id, "cancelled", "cancelled", at=at, level="warning")
-        forget_checkpoints(home, own, search_id)
 
 
-def forget_checkpoints(home: Home, store: Store, search_id: str) -> None:
-    """Of candidates that will never go on."""
-    for own in store.candidates(search_id):
-        if own.state in (CandidateState.CANCELLED, CandidateState.FAILED):
-            name = f"{search_id}/{own.number}/{CHECKPOINT}"
-            Checkpoint(home.artifacts / name, home.depot, name).delete()
+def forget_checkpoint(home: Home, ended: CandidateRecord) -> None:
+    """Of a candidate that will not go on."""
+    name = f"{ended.search_id}/{ended.number}/{CHECKPOINT}"
+    Checkpoint(home.artifacts / name, home.depot, name).delete()
 
 
 # --- results ---

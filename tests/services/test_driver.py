@@ -178,7 +178,10 @@ def test_a_search_that_nothing_disturbs(undisturbed: Scene) -> None:
     assert {own.state for own in undisturbed.candidates} == {CandidateState.COMPLETED}
     assert record.result is not None and 0 < record.setting["elapsed"] <= record.result["search_seconds"]
     assert undisturbed.store.events(undisturbed.id)[-1].message == record.result["sentence"]
-    assert undisturbed.store.ledger(undisturbed.id)[0].kind == "reserve", "nothing is charged before the first candidate"
+    assert undisturbed.store.ledger(undisturbed.id)[0].kind == "reserve", (
+        "nothing is charged before the first candidate"
+    )
+    assert list(undisturbed.home.artifacts.rglob("*.pt")) == []
     assert record.started_at is not None and record.finished_at is not None
     assert not is_driven(undisturbed.store, undisturbed.id)
 

@@ -17,6 +17,7 @@ from nas.plan import Allowance, plan_run
 from nas.ports import Assignment, Outcome
 from nas.records import CurvePoint, Verdict
 from nas.train.artifact import FILES, load_artifact
+from nas.train.checkpoint import CHECKPOINT
 from nas.train.worker import Workshop, carry_out
 from nas.units import format_bytes
 
@@ -24,6 +25,7 @@ ARCHITECTURE = Architecture(
     depth=1, width=16, heads=2, head_size=8, kv_heads=1, mlp_width=24, vocabulary=256, context=32
 )
 CANDIDATE = Candidate(ARCHITECTURE, Recipe(batch_tokens=64))
+WILD = Candidate(ARCHITECTURE, Recipe(batch_tokens=64, matrix_rate=1e30, embedding_rate=1e30))
 STEPS = 40
 
 Report = Callable[[CurvePoint], Verdict]
@@ -81,12 +83,34 @@ def test_points_come_in_order_and_the_outcome_is_their_sum(workshop: Workshop) -
     assert outcome.seconds >= points[-1].seconds
 
 
-def test_the_model_is_kept_and_the_checkpoint_is_not(workshop: Workshop) -> None:
+def test_the_model_is_kept(workshop: Workshop) -> None:
     outcome = Listener().carry_out(assignment_of(workshop.texts), workshop)
     assert outcome.artifact == "s/7"
     _, _, candidate = load_artifact(workshop.artifacts / outcome.artifact)
     assert candidate == CANDIDATE
-    assert list(workshop.artifacts.rglob("*.pt")) == []
+
+
+@pytest.mark.parametrize("kind", ["completed", "stopped", "diverged", "out_of_memory"])
+def test_an_end_that_nobody_heard_of_is_reached_again_from_the_checkpoint(workshop: Workshop, kind: str) -> None:
+    """Whoever records the end deletes the checkpoint, so one that dies before leaves it."""
+    assignment, judge, machine = assignment_of(workshop.texts), lambda point: Verdict.CONTINUE, workshop
+    if kind == "stopped":
+        judge = lambda point: Verdict.STOP if point.rung == 0.25 else Verdict.CONTINUE  # noqa: E731
+    elif kind == "diverged":
+        assignment = assignment_of(workshop.texts, WILD)
+    elif kind == "out_of_memory":
+        machine = replace(workshop, texts=Hungry(workshop.texts.corpus, workshop.texts.folder))
+    first = Listener(judge)
+    unheard = first.carry_out(assignment, machine)
+    saved = max((point.step for point in first.points if point.rung is not None), default=0)
+    if kind == "out_of_memory":
+        machine = replace(workshop, texts=Hungry(workshop.texts.corpus, workshop.texts.folder))
+        machine.texts.left = 0  # type: ignore[attr-defined]
+    then = Listener(judge)
+    outcome = then.carry_out(replace(assignment, attempt=1), machine)
+    assert then.notes == ([f"resumed at step {saved}"] if saved else [])
+    assert {point.first_step for point in then.points} <= {saved}
+    assert replace(outcome, attempt=0, seconds=0.0) == replace(unheard, seconds=0.0)
 
 
 def test_a_stop_is_obeyed_at_once(workshop: Workshop) -> None:
@@ -97,7 +121,7 @@ def test_a_stop_is_obeyed_at_once(workshop: Workshop) -> None:
     assert (outcome.kind, outcome.train_flops, outcome.seconds) == ("stopped", last.flops, last.seconds)
     assert 0 < outcome.eval_flops < assignment_of(workshop.texts).plan.eval_flops
     assert (outcome.val_bpb, outcome.artifact) == (None, "")
-    assert [path for path in workshop.artifacts.rglob("*") if path.is_file()] == []
+    assert [path.name for path in workshop.artifacts.rglob("*") if path.is_file()] == ["checkpoint.pt"]
 
 
 def test_a_final_run_reads_the_test_split(workshop: Workshop) -> None:
@@ -159,10 +183,9 @@ def test_a_damaged_checkpoint_is_told_of(workshop: Workshop) -> None:
 
 
 def test_a_loss_that_is_not_finite(workshop: Workshop) -> None:
-    wild = Candidate(ARCHITECTURE, Recipe(batch_tokens=64, matrix_rate=1e30, embedding_rate=1e30))
-    outcome = Listener().carry_out(assignment_of(workshop.texts, wild), workshop)
+    outcome = Listener().carry_out(assignment_of(workshop.texts, WILD), workshop)
     assert (outcome.kind, outcome.detail) == ("diverged", "the loss is not finite")
-    assert 0 < outcome.train_flops <= assignment_of(workshop.texts, wild).plan.train_flops
+    assert 0 < outcome.train_flops <= assignment_of(workshop.texts, WILD).plan.train_flops
     assert (outcome.val_bpb, outcome.artifact) == (None, "")
 
 
@@ -197,7 +220,6 @@ def test_memory_that_runs_out_later(workshop: Workshop) -> None:
     assert (outcome.kind, outcome.detail) == ("out_of_memory", f"out of memory, {predicted} predicted: out of memory")
     assert (outcome.train_flops, outcome.seconds) == (last.flops, last.seconds)
     assert 0.125 <= last.progress < 0.25 and outcome.eval_flops > 0
-    assert list(workshop.artifacts.rglob("*.pt")) == [], "nothing goes on from here"
 
 
 @pytest.mark.parametrize("error", [RuntimeError("mine"), ValueError("mine")])
@@ -246,10 +268,10 @@ def test_points_at_rungs_are_to_be_recorded_first(workshop: Workshop) -> None:
     assert listener.durable == [point.rung is not None for point in listener.points]
 
 
-def test_a_depot_gets_the_model_and_keeps_no_checkpoint(workshop: Workshop, tmp_path: Path) -> None:
+def test_a_depot_gets_the_model(workshop: Workshop, tmp_path: Path) -> None:
     shared = tmp_path / "shared"
     outcome = Listener().carry_out(assignment_of(workshop.texts), replace(workshop, depot=Depot(str(shared))))
-    assert files(shared) == {f"{outcome.artifact}/{name}" for name in FILES}
+    assert files(shared) == {f"{outcome.artifact}/{name}" for name in (*FILES, CHECKPOINT)}
     _, _, candidate = load_artifact(shared / outcome.artifact)
     assert candidate == CANDIDATE
 
@@ -264,20 +286,5 @@ def test_another_machine_goes_on_from_the_depot(workshop: Workshop, tmp_path: Pa
     outcome = then.carry_out(assignment_of(workshop.texts), machines[1])
     assert then.notes == [f"resumed at step {first.points[-1].step}"]
     assert outcome.val_bpb == Listener().carry_out(assignment_of(workshop.texts), workshop).val_bpb
-    assert files(tmp_path / "shared") == {f"s/7/{name}" for name in FILES}
-    assert files(tmp_path / "b") == {f"s/7/{name}" for name in FILES}
-
-
-@pytest.mark.parametrize("kind", ["stopped", "diverged", "out_of_memory"])
-def test_what_comes_to_nothing_leaves_nothing_in_the_depot(workshop: Workshop, tmp_path: Path, kind: str) -> None:
-    workshop = replace(workshop, depot=Depot(str(tmp_path / "shared")))
-    listener, assignment = Listener(), assignment_of(workshop.texts)
-    if kind == "stopped":
-        listener = Listener(lambda point: Verdict.STOP if point.rung == 0.25 else Verdict.CONTINUE)
-    elif kind == "diverged":
-        wild = Candidate(ARCHITECTURE, Recipe(batch_tokens=64, matrix_rate=1e30, embedding_rate=1e30))
-        assignment = assignment_of(workshop.texts, wild)
-    else:
-        workshop = replace(workshop, texts=Hungry(workshop.texts.corpus, workshop.texts.folder))
-    assert listener.carry_out(assignment, workshop).kind == kind
-    assert files(tmp_path / "shared") == set()
+    assert files(tmp_path / "shared") == {f"s/7/{name}" for name in (*FILES, CHECKPOINT)}
+    assert files(tmp_path / "b") == {f"s/7/{name}" for name in (*FILES, CHECKPOINT)}

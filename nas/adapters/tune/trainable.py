@@ -57,7 +57,7 @@ class Trainable(tune.Trainable):
         self._halted = True
 
     def discard(self) -> None:
-        """End, and forget the checkpoint: the verdict on what was reported last. The worker is free then."""
+        """End: the verdict on what was reported last. The worker is free then."""
         self._stopped = True
         self._end()
 

@@ -42,9 +42,9 @@ def describe_profile(profile: DeviceProfile) -> list[str]:
         f"profile     {own.key}: {describe(profile)}",
         f"memory      {_above(profile)}traced peak x {profile.eager.memory.factor:.3f} + "
         f"{format_bytes(profile.eager.memory.base)}; off by at most {profile.eager.memory.error:.1%}",
-        f"step        {_rate(time.per_flop, 'FLOP')}, {_rate(time.per_byte, 'B')}, "
-        f"{time.per_operator * 1e6:.3g} µs an operator; off by {time.mean_error:.0%} on average, "
-        f"{time.error:.0%} in nine of ten",
+        f"step        {_rate(time.per_flop, 'FLOP')} in products, {_rate(time.per_attention_flop, 'FLOP')} in "
+        f"attention, {_rate(time.per_byte, 'B')}, {time.per_operator * 1e6:.3g} µs an operator; "
+        f"off by {time.mean_error:.0%} on average, {time.error:.0%} in nine of ten",
     ]
     if profile.compiles is not None:
         compiles = profile.compiles

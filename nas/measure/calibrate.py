@@ -20,7 +20,7 @@ from nas.measure.tracer import Tracer
 from nas.plan import Compiles, Speed, step_flops
 from nas.space import load_space
 
-FULL, SHORT = 18, 10
+FULL, SHORT = 20, 12
 """Probes of a profile; a search that finds none makes a short one."""
 COMPILES = {"cpu": Compiles(seconds=25.0, speedup=1.07), "cuda": Compiles(seconds=60.0, speedup=1.4)}
 """What compiling was seen to cost and bring (docs/results/throughput.md), where a profile does not say."""
@@ -33,8 +33,10 @@ MEMORY_SHARE = 0.4
 """Of a device's memory that a probe may take."""
 LEAST_ERROR = 0.01
 """Relative; no prediction is called better than that."""
-FEWEST = 6
-"""Probes that a fit of four coefficients needs at least."""
+FEWEST = 8
+"""Probes that a fit of five coefficients needs at least."""
+NEAREST = 8
+"""Of those that are drawn for a probe, by their FLOPs: one of them is taken, so that other sizes vary too."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +103,7 @@ def shapes(device: str, fingerprint: Fingerprint, count: int, seed: int = 0) -> 
     rng = random.Random(seed)
     for index in range(count):
         target = least * (most / least) ** ((index + 0.5) / count)
-        own = _near(target, lambda: _drawn(space.decode(space.sample(rng)), rng), memory)
+        own = rng.choice(_near(target, lambda: _drawn(space.decode(space.sample(rng)), rng), memory))
         yield ProbeRequest(
             own[0],
             own[1],
@@ -112,10 +114,10 @@ def shapes(device: str, fingerprint: Fingerprint, count: int, seed: int = 0) -> 
         )
 
 
-def _near(target: float, draw: Callable[[], tuple[Candidate, int]], memory: float) -> tuple[Candidate, int]:
-    """Of some that are drawn and fit, the one whose step is nearest to so many FLOPs."""
+def _near(target: float, draw: Callable[[], tuple[Candidate, int]], memory: float) -> list[tuple[Candidate, int]]:
+    """Of some that are drawn and fit, those whose steps are nearest to so many FLOPs."""
     drawn = [own for own in (draw() for _ in range(40)) if memory_bound(*own) <= memory]
-    return min(drawn, key=lambda own: abs(math.log(step_flops(own[0]) / target)))
+    return sorted(drawn, key=lambda own: abs(math.log(step_flops(own[0]) / target)))[:NEAREST]
 
 
 def _drawn(candidate: Candidate, rng: random.Random) -> tuple[Candidate, int]:
@@ -156,18 +158,11 @@ def fit_memory(measured: Sequence[Measured]) -> MemoryFit:
 
 def fit_time(measured: Sequence[Measured]) -> TimeFit:
     """Seconds of a step."""
-    rows = matrix([[own.trace.flops, own.trace.moved_bytes, own.trace.operators, 1.0] for own in measured])
+    rows = matrix([TimeFit.features(own.trace) for own in measured])
     values = matrix([[own.probe.step_seconds] for own in measured])[:, 0]
-    flop, byte, operator, constant = (float(own) for own in non_negative(rows, values))
     errors = np.abs(held_out(rows, values))
-    return TimeFit(
-        flop,
-        byte,
-        operator,
-        constant,
-        mean_error=float(errors.mean()),
-        error=max(LEAST_ERROR, float(np.quantile(errors, 0.9))),
-    )
+    mean, most = float(errors.mean()), max(LEAST_ERROR, float(np.quantile(errors, 0.9)))
+    return replace(TimeFit(*map(float, non_negative(rows, values))), mean_error=mean, error=most)
 
 
 def fit_speed(measured: Sequence[Measured]) -> Speed:
@@ -205,14 +200,7 @@ def _as_compiled(eager: Calibration, plain: Sequence[Measured], compiled: Sequen
     memory, seconds = eager.memory, eager.time
     return Calibration(
         MemoryFit(memory.base * larger, memory.factor * larger, max(memory.error, larger / least - 1)),
-        replace(
-            seconds,
-            per_flop=seconds.per_flop * slower,
-            per_byte=seconds.per_byte * slower,
-            per_operator=seconds.per_operator * slower,
-            constant=seconds.constant * slower,
-            error=max(seconds.error, off),
-        ),
+        replace(seconds.scaled(slower), error=max(seconds.error, off)),
         fit_watts(compiled),
     )
 

@@ -64,7 +64,13 @@ def trace_step(
         del loss
         with recorder.phase() as optimizer:
             optimizers.step(rates(candidate, 0.5))
-    return Trace(resident, forward.times(accumulation), backward.times(accumulation), optimizer.times(1))
+    return Trace(
+        resident,
+        forward.times(accumulation),
+        backward.times(accumulation),
+        optimizer.times(1),
+        checkpoints=accumulation * architecture.depth if recompute else 0,
+    )
 
 
 def _make_state(optimizers: Optimizers) -> list[Tensor]:
@@ -133,7 +139,9 @@ class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         if not func.is_view:
             now.operators += 1
             now.moved_bytes += sum(tensor.nbytes for tensor in (*_tensors(args), *outputs))
-            now.flops += _flops(func, args, kwargs, out)
+            flops = _flops(func, args, kwargs, out)
+            now.flops += flops
+            now.attention_flops += flops if func._overloadpacket in _ATTENTION else 0
         return out
 
 
@@ -141,11 +149,13 @@ class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
 class _Counts:
     peak_bytes: int = 0
     flops: int = 0
+    attention_flops: int = 0
     moved_bytes: int = 0
     operators: int = 0
 
     def times(self, passes: int) -> Phase:
-        return Phase(self.peak_bytes, passes * self.flops, passes * self.moved_bytes, passes * self.operators)
+        counts = (self.flops, self.attention_flops, self.moved_bytes, self.operators)
+        return Phase(self.peak_bytes, *(passes * count for count in counts))
 
 
 def _tensors(values: Iterable[Any]) -> list[Tensor]:

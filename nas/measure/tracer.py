@@ -1,6 +1,6 @@
 """Traces that are kept, and between which is interpolated: a step's needs grow evenly with its depth."""
 
-from dataclasses import replace
+from dataclasses import fields, replace
 from functools import cache
 
 from nas.calibration import Phase, Trace
@@ -55,13 +55,14 @@ def _extrapolated(one: Trace, two: Trace, steps: int) -> Trace:
     def beyond(first: int, second: int) -> int:
         return first + steps * (second - first)
 
-    phases = [
-        Phase(
-            peak_bytes=beyond(a.peak_bytes, b.peak_bytes),
-            flops=beyond(a.flops, b.flops),
-            moved_bytes=beyond(a.moved_bytes, b.moved_bytes),
-            operators=beyond(a.operators, b.operators),
-        )
+    forward, backward, optimizer = (
+        Phase(*(beyond(getattr(a, spec.name), getattr(b, spec.name)) for spec in fields(Phase)))
         for a, b in zip(one.phases, two.phases, strict=True)
-    ]
-    return Trace(beyond(one.resident_bytes, two.resident_bytes), *phases)
+    )
+    return Trace(
+        beyond(one.resident_bytes, two.resident_bytes),
+        forward,
+        backward,
+        optimizer,
+        beyond(one.checkpoints, two.checkpoints),
+    )

@@ -4,6 +4,8 @@ On the meta device torch takes them apart, into pieces that no device makes: the
 seem to be in memory. A tensor that stands for one on a device is given to that device's kernel by its name.
 """
 
+from typing import Any
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -30,7 +32,7 @@ def attention(
 def rms_norm(x: Tensor, weight: Tensor, epsilon: float) -> Tensor:
     """`F.rms_norm` over the last dimension."""
     if x.is_meta and backend_of(x) == "cuda":
-        fused: Tensor = torch.ops.aten._fused_rms_norm(x, weight.shape, weight, epsilon)[0]
+        fused: Tensor = _FusedRMSNorm.apply(x, weight)  # type: ignore[no-untyped-call]
         return fused
     return F.rms_norm(x, weight.shape, weight, epsilon)
 
@@ -64,3 +66,32 @@ def _attention_on_cuda(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, cau
 def _as_bias(mask: Tensor, dtype: torch.dtype) -> Tensor:
     """0 where a key may be seen, else -inf: what torch makes of a mask."""
     return torch.zeros_like(mask, dtype=dtype).masked_fill_(mask.logical_not(), -torch.inf)
+
+
+class _FusedRMSNorm(torch.autograd.Function):
+    """`aten::_fused_rms_norm` without values: that has no meta kernel, and torch takes it apart there by any name."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, weight: Tensor) -> Tensor:
+        y, scale = _fused_rms_norm(x, weight)
+        ctx.save_for_backward(x, weight, scale)
+        normed: Tensor = y
+        return normed
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor]:
+        x, weight, scale = ctx.saved_tensors
+        grad_x, grad_weight = torch.ops.aten._fused_rms_norm_backward(
+            grad, x, weight.shape, scale, weight, [True, True]
+        )
+        return grad_x, grad_weight
+
+
+@torch.library.custom_op("nas::fused_rms_norm", mutates_args=())
+def _fused_rms_norm(x: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
+    raise NotImplementedError("of meta tensors only")
+
+
+@_fused_rms_norm.register_fake
+def _(x: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
+    return torch.empty_like(x), x.new_empty((*x.shape[:-1], 1), dtype=torch.float32)

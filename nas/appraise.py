@@ -16,6 +16,9 @@ from nas.records import CandidateRecord, CandidateState, Origin
 from nas.spec import Limits
 from nas.units import format_seconds
 
+PROBE_STEPS = 3
+"""Real steps before a run whose prediction lies within its error of the limit, and before the final one."""
+
 
 @dataclass
 class Appraiser:
@@ -25,6 +28,7 @@ class Appraiser:
         speed: by closed forms, for the many candidates that are only weighed.
         predictor: for those that are to be trained, and where closed forms do not fit the memory.
         slowdown: corrects the predicted speed by what finished runs really took.
+        crowding: corrects the predicted memory by what probes measured; never below 1.
     """
 
     texts: TextMeter
@@ -34,6 +38,7 @@ class Appraiser:
     precision: str = "float32"
     slowdown: float = 1.0
     predictor: Predictor | None = None
+    crowding: float = 1.0
     _bytes_per_token: dict[int, float] = field(default_factory=dict, repr=False)
 
     def cost(self, candidate: Candidate) -> Cost:
@@ -72,8 +77,12 @@ class Appraiser:
     def plan(self, candidate: Candidate, allowance: Allowance, *, final: bool = False) -> Plan:
         """The plan of a run; a ``final`` one has the machine to itself and scores the test split too."""
         own, predictor = self.cost(candidate), self.predictor
-        layout, seconds = self.layout(candidate, allowance.memory), None
+        layout, seconds, probe_steps = self.layout(candidate, allowance.memory), None, 0
         if predictor is not None:
+            needed = predictor.memory(candidate, layout.micro_batch, recompute=layout.recompute)
+            unsure = allowance.memory is not None and needed.high * self.crowding > allowance.memory
+            probe_steps = PROBE_STEPS if final or unsure else 0
+            layout = replace(layout, memory_bytes=round(needed.value))
             took = predictor.seconds(candidate, layout.micro_batch, recompute=layout.recompute, alone=final)
             seconds = took.value * self.slowdown
         rungs = len(rung_steps(allowance.flops // own.step_flops, RUNGS))
@@ -89,6 +98,7 @@ class Appraiser:
             precision=self.precision,
             layout=layout,
             step_seconds=seconds,
+            probe_steps=probe_steps,
         )
 
     def layout(self, candidate: Candidate, memory: int | None) -> Layout:
@@ -98,7 +108,7 @@ class Appraiser:
             return lay_out(candidate, memory)
 
         def needs(micro_batch: int, recompute: bool) -> int:
-            return round(predictor.memory(candidate, micro_batch, recompute=recompute).high)
+            return round(predictor.memory(candidate, micro_batch, recompute=recompute).value * self.crowding)
 
         return lay_out(candidate, memory, needs)
 
@@ -145,7 +155,7 @@ def _in_time(verdict: Admitted | Rejected, seconds: float, allowed: float) -> Ad
 
 class Correction:
     """Sets an appraiser's ``slowdown`` to the median of what the runs that went to their end took against their
-    plans' prediction."""
+    plans' prediction, and its ``crowding`` to the most that a probe measured against it."""
 
     def __init__(self, appraiser: Appraiser) -> None:
         self._appraiser = appraiser
@@ -158,6 +168,8 @@ class Correction:
 
     def ended(self, record: CandidateRecord) -> None:
         """The run of a candidate is over."""
+        if (measured := record.costs.get("memory_measured")) is not None:
+            self._appraiser.crowding = max(self._appraiser.crowding, measured / record.plan["memory_bytes"])
         planned = self._planned.pop(record.number, None)
         predicted = float(record.plan["seconds"])
         whole = record.state is CandidateState.COMPLETED and not record.time_bound and record.origin is not Origin.FINAL

@@ -175,7 +175,8 @@ class TimeFit:
 
     def scaled(self, factor: float) -> "TimeFit":
         """Slower by a factor, as sure."""
-        return TimeFit(*(factor * own for own in self.coefficients), mean_error=self.mean_error, error=self.error)
+        slower = TimeFit(*(factor * own for own in self.coefficients))
+        return replace(slower, mean_error=self.mean_error, error=self.error)
 
 
 @dataclass(frozen=True, slots=True)

@@ -158,8 +158,9 @@ class Plan:
         micro_batch, accumulation: sequences in one forward and backward pass, and passes in a step.
         recompute, compile, precision: how the machine does it; they change no result but rounding.
         tokens, epochs: training tokens, and how often each is seen.
-        eval_flops: rungs and the final score.
-        memory_bytes: upper bound of peak memory above the process's baseline.
+        eval_flops: rungs and the final score, and the steps of a probe.
+        memory_bytes: peak memory: predicted, or an upper bound where no device is known.
+        probe_steps: real steps that are made first, to see whether it fits.
         seconds: predicted; 0 when nothing is known of the device's speed.
         bound: what limits the run, ``compute`` or ``time``.
         device: that it was made for, where a search trains on several; empty where it knows one.
@@ -180,6 +181,7 @@ class Plan:
     precision: str = "float32"
     recompute_step_flops: int = 0
     device: str = ""
+    probe_steps: int = 0
 
     @property
     def train_flops(self) -> int:
@@ -259,6 +261,7 @@ def plan_run(
     precision: str = "float32",
     layout: Layout | None = None,
     step_seconds: float | None = None,
+    probe_steps: int = 0,
 ) -> Plan:
     """The plan of a run: as many whole steps as its FLOPs allow, or its time at the predicted speed.
 
@@ -270,7 +273,7 @@ def plan_run(
     """
     layout = layout or lay_out(candidate, allowance.memory)
     accumulation = candidate.sequences // layout.micro_batch
-    evaluation = evaluation_plan(candidate, facts, rungs, score_test=score_test)
+    evaluation = evaluation_plan(candidate, facts, rungs, score_test=score_test) + probe_steps * cost.step_flops
     if step_seconds is not None:
         eval_seconds = evaluation * step_seconds / cost.step_flops
     else:
@@ -300,6 +303,7 @@ def plan_run(
         compile=compile_,
         precision=precision,
         recompute_step_flops=recompute_flops(candidate) if layout.recompute else 0,
+        probe_steps=probe_steps,
     )
 
 

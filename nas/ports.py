@@ -260,6 +260,7 @@ class Outcome:
     artifact: str = ""
     time_bound: bool = False
     detail: str = ""
+    memory_measured: int | None = None  # bytes of the device, by a probe
 
 
 class Driver(Protocol):

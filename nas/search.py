@@ -514,6 +514,7 @@ class Search:
             reason=reason or record.reason,
             finished_at=self._now(),
             repeated_flops=outcomes.repeated_steps(attempts) * Plan.from_dict(record.plan).step_flops,
+            costs=_with_measured(record, outcome),
             **outcomes.measured(outcome),
         )
         self._event(str(state), outcomes.sentence(done), outcome.number)
@@ -575,6 +576,12 @@ def choose(spec: SearchSpec, candidates: Iterable[CandidateRecord]) -> Candidate
     points = [objectives(spec.minimize, own) for own in completed]
     members = [own for own, kept in zip(completed, front_mask(points), strict=True) if kept]
     return members[knee([objectives(spec.minimize, own) for own in members])]
+
+
+def _with_measured(record: CandidateRecord, outcome: Outcome) -> dict[str, Any]:
+    """The costs, with the memory that a probe measured."""
+    measured = outcome.memory_measured
+    return dict(record.costs) if measured is None else {**record.costs, "memory_measured": measured}
 
 
 def describe(candidate: Candidate) -> str:

@@ -16,8 +16,7 @@ from nas.forecast import Forecast
 from nas.ports import Store
 from nas.records import SearchRecord, SearchState
 from nas.spec import SearchSpec
-from nas.train.worker import Workshop
-from services.ground import Ground, foresee, survey
+from services.ground import Ground, foresee, survey, workshop_of
 from services.home import Home
 from services.profiles import Here, Machine, Tell, profiles_of
 from services.worker.driver import SearchDriver
@@ -82,7 +81,7 @@ def drive_inline(
         look: called now and then, from another thread, for people who watch.
     """
     with held(store, search_id, say) as lease:
-        shop = Workshop(ground.texts, home.artifacts, ground.device, ground.threads, ground.all_threads, home.depot)
+        shop = workshop_of(ground.texts, home, ground.devices[0])
         driver = SearchDriver(home, lease, search_id, ground, lambda note: InlineEngine(shop, note), say)
 
         def interrupted(times: int) -> None:

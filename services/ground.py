@@ -15,7 +15,9 @@ from nas.data.texts import Texts
 from nas.errors import CorpusError
 from nas.forecast import Forecast
 from nas.measure.calibrate import COMPILES
+from nas.measure.probe import ProbeRequest, probe
 from nas.measure.tracer import Tracer
+from nas.ports import Assignment
 from nas.predict import Predictor
 from nas.search import prepare
 from nas.space import Space, load_space
@@ -177,7 +179,29 @@ def _version(name: str) -> str:
 def open_workshop(spec: SearchSpec, base: Path, home: Home, fingerprint: str, device: Device) -> Workshop:
     """A worker's workshop, opened in its own process. It is here so that workers import no database."""
     texts = Texts(find_corpus(spec, base, home, fingerprint), home.cache, home.depot)
-    return Workshop(texts, home.artifacts, device.kind, device.threads, device.all_threads, home.depot)
+    return workshop_of(texts, home, device)
+
+
+def workshop_of(texts: Texts, home: Home, device: Device) -> Workshop:
+    """On this machine."""
+    return Workshop(texts, home.artifacts, device.kind, device.threads, device.all_threads, home.depot, _measured_bytes)
+
+
+def _measured_bytes(assignment: Assignment, device: str, threads: int) -> int:
+    """`nas.train.worker.Probing`."""
+    plan = assignment.plan
+    request = ProbeRequest(
+        assignment.candidate,
+        plan.micro_batch,
+        recompute=plan.recompute,
+        compile=plan.compile,
+        device=device,
+        threads=threads,
+        precision=plan.precision,
+        cap_bytes=assignment.memory_cap,
+        timed=1,
+    )
+    return probe(request).reserved_bytes
 
 
 def find_corpus(spec: SearchSpec, base: Path, home: Home, fingerprint: str = "") -> Corpus:

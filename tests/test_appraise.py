@@ -1,4 +1,5 @@
 import math
+from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
@@ -6,12 +7,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nas.appraise import Appraiser, Correction
+from nas.calibration import MemoryFit, TimeFit, Trace
 from nas.candidate import Architecture, Candidate, Recipe
-from nas.cost import cost
+from nas.cost import cost, memory_bound
 from nas.gate import MINIMUM_STEPS, Admitted, Rejected
 from nas.plan import Allowance, Speed, TextFacts
+from nas.predict import Predictor
 from nas.records import CandidateRecord, CandidateState, Origin
 from nas.spec import Limits
+from tests.profiles import Written, profile_of, trace_of
 
 CANDIDATE = Candidate(Architecture(1, 16, 2, 8, 2, 48, 256, 32), Recipe(batch_tokens=64))
 STEP = cost(CANDIDATE, 2.0).step_flops
@@ -83,12 +87,12 @@ def test_who_is_admitted_in_time_can_make_the_fewest_steps(slowdown: float, step
     assert own.admits(CANDIDATE, allowance) is (plan.steps >= MINIMUM_STEPS)
 
 
-def test_a_slower_device_takes_longer_and_a_run_alone_is_faster() -> None:
+def test_a_slower_device_takes_longer() -> None:
     allowance = Allowance(100 * STEP)
-    first, slow = appraiser(speed=SPEED), appraiser(speed=SPEED, slowdown=3.0, alone=2.0)
-    assert slow.plan(CANDIDATE, allowance).seconds == pytest.approx(3 * first.plan(CANDIDATE, allowance).seconds)
-    final = slow.plan(CANDIDATE, allowance, final=True)
-    assert final.seconds == pytest.approx(1.5 * first.plan(CANDIDATE, allowance, final=True).seconds)
+    first, slow = appraiser(speed=SPEED), appraiser(speed=SPEED, slowdown=3.0)
+    for final in (False, True):
+        expected = 3 * first.plan(CANDIDATE, allowance, final=final).seconds
+        assert slow.plan(CANDIDATE, allowance, final=final).seconds == pytest.approx(expected) and expected
     assert appraiser().plan(CANDIDATE, allowance).seconds == 0.0
 
 
@@ -123,8 +127,182 @@ def test_a_final_run_is_scaled_to_what_it_can_train() -> None:
     assert own.admits(lean, Allowance(10_000 * STEP, memory=800_000))
 
 
+# --- with predictions ---
+
+BOUND = memory_bound(CANDIDATE, 2)
+"""Of the plain step by closed forms; there is one layout with all sequences, one with each by itself, and the same
+computed again."""
+
+
+def traced(candidate: Candidate, micro_batch: int, recompute: bool) -> Trace:
+    """A million FLOPs a pass and as many again with recompute; 1000 bytes a sequence, half of them with recompute."""
+    passes = candidate.sequences // micro_batch
+    return trace_of((500 if recompute else 1000) * micro_batch, 10**6 * (2 if recompute else 1) * passes)
+
+
+PROFILE = profile_of(MemoryFit(100.0, 1.0, 0.5), TimeFit(per_flop=1e-6))
+"""A pass takes a second."""
+ALONE = profile_of(MemoryFit(10.0**9), TimeFit(per_flop=0.25e-6))
+
+
+def predicting(
+    answer: Callable[[Candidate, int, bool], Trace] = traced, **own: object
+) -> tuple[Appraiser, list[tuple[Candidate, int, bool]]]:
+    """And what its tracer was asked for."""
+    tracer = Written(answer)
+    return appraiser(predictor=Predictor(tracer, PROFILE, ALONE), **own), tracer.asked
+
+
+@pytest.mark.parametrize(
+    ("memory", "layout", "bytes_"),
+    [
+        (None, (2, False), 2100),  # 100 + 2000
+        (BOUND, (2, False), 2100),
+        (BOUND // 2, (2, False), 2100),  # which the closed form would not have let pass
+    ],
+)
+def test_a_layout_by_what_is_predicted(memory: int | None, layout: tuple[int, bool], bytes_: int) -> None:
+    own, asked = predicting()
+    found = own.layout(CANDIDATE, memory)
+    assert ((found.micro_batch, found.recompute), found.memory_bytes) == (layout, bytes_)
+    assert asked == [(CANDIDATE, 2, False)]
+
+
+@pytest.mark.parametrize(
+    ("factor", "layout", "admitted"),
+    [
+        (1, (2, False), True),
+        (100, (1, False), True),
+        (250, (1, True), True),
+        (1000, (1, True), False),
+    ],
+)
+def test_the_gate_by_predicted_memory(factor: int, layout: tuple[int, bool], admitted: bool) -> None:
+    """Of a step that takes more the larger the factor, within 200 kB: factor x (1000 or 500 a sequence)."""
+
+    def larger(candidate: Candidate, micro_batch: int, recompute: bool) -> Trace:
+        trace = traced(candidate, micro_batch, recompute)
+        return trace_of(factor * trace.peak_bytes, trace.flops)
+
+    own, asked = predicting(larger)
+    memory = 200_000
+    verdict = own.admit(CANDIDATE, Allowance(100 * STEP, memory=memory))
+    assert isinstance(verdict, Admitted) is admitted
+    assert (verdict.excess["memory"] > 0) is not admitted
+    assert asked[-1] == (CANDIDATE, *layout)
+    if isinstance(verdict, Rejected):
+        assert [own.limit for own in verdict.violations] == ["memory"]
+        assert verdict.violations[0].value == 100 + factor * 500
+
+
+@pytest.mark.parametrize(
+    ("allowance", "limits", "asks"),
+    [
+        (Allowance(100 * STEP, memory=10**9), Limits(), True),
+        (Allowance(100 * STEP, memory=BOUND // 2), Limits(), True),
+        (Allowance(100 * STEP), Limits(), False),  # nothing to be compared with
+        (Allowance(STEP, memory=10**9), Limits(), False),
+        (Allowance(STEP, memory=BOUND // 2), Limits(), False),
+        (Allowance(100 * STEP, memory=10**9), Limits(params=10), False),
+        (Allowance(100 * STEP, 1e-9, memory=10**9), Limits(), False),
+        (Allowance(100 * STEP, 1e9, memory=10**9), Limits(), True),
+    ],
+)
+def test_only_who_is_in_all_else_admitted_is_traced(allowance: Allowance, limits: Limits, asks: bool) -> None:
+    own, asked = predicting(speed=SPEED)
+    own = replace(own, limits=limits)
+    verdict = own.admit(CANDIDATE, allowance)
+    assert bool(asked) is asks
+    if asks:
+        assert isinstance(verdict, Admitted), "it is predicted to take 2 kB"
+    else:
+        assert verdict == own.rough().admit(CANDIDATE, allowance)
+
+
+def test_the_rough_one_traces_nobody() -> None:
+    own, asked = predicting(speed=SPEED, slowdown=2.0)
+    rough, plain = own.rough(), appraiser(speed=SPEED, slowdown=2.0)
+    allowance = Allowance(100 * STEP, seconds=1e6, memory=BOUND)
+    assert rough.predictor is None and rough.rough() is rough and plain.rough() is plain
+    assert rough.admit(CANDIDATE, allowance) == plain.admit(CANDIDATE, allowance)
+    assert rough.plan(CANDIDATE, allowance) == plain.plan(CANDIDATE, allowance)
+    assert asked == [] and own.predictor is not None
+
+
+@given(st.floats(0.1, 20), st.integers(0, 1000))
+def test_a_plan_takes_predicted_seconds_times_the_slowdown(slowdown: float, steps: int) -> None:
+    """Of a second for a step; scoring takes what its FLOPs take in steps."""
+    own, _ = predicting(slowdown=slowdown)
+    plan = own.plan(CANDIDATE, Allowance(steps * STEP, memory=2 * 10**6))
+    assert (plan.steps, plan.micro_batch, plan.recompute, plan.memory_bytes) == (steps, 2, False, 2100)
+    assert plan.eval_flops and plan.seconds == pytest.approx(slowdown * (steps + plan.eval_flops / STEP))
+
+
+@pytest.mark.parametrize(
+    ("factor", "layout", "step"),
+    [(1, (2, False), 1), (100, (1, False), 2), (250, (1, True), 4)],
+)
+def test_lean_layouts_are_predicted_to_be_slower(factor: int, layout: tuple[int, bool], step: int) -> None:
+    def larger(candidate: Candidate, micro_batch: int, recompute: bool) -> Trace:
+        trace = traced(candidate, micro_batch, recompute)
+        return trace_of(factor * trace.peak_bytes, trace.flops)
+
+    own, _ = predicting(larger)
+    plan = own.plan(CANDIDATE, Allowance(100 * STEP, memory=200_000))
+    assert (plan.micro_batch, plan.recompute) == layout
+    assert plan.seconds == pytest.approx(step * (100 + plan.eval_flops / STEP))
+
+
+def test_a_final_run_has_the_device_to_itself() -> None:
+    """It takes a quarter of the time; its memory is that of the device all the same."""
+    own, _ = predicting(slowdown=2.0)
+    allowance = Allowance(100 * STEP, memory=10**6)
+    plan, final = own.plan(CANDIDATE, allowance), own.plan(CANDIDATE, allowance, final=True)
+    assert plan.seconds == pytest.approx(2 * (100 + plan.eval_flops / STEP))
+    assert final.seconds == pytest.approx(2 * 0.25 * (100 + final.eval_flops / STEP))
+    assert final.memory_bytes == plan.memory_bytes == 2100
+
+
+@pytest.mark.parametrize(
+    ("memory", "final", "probes"),
+    [
+        (None, False, 0),
+        (300_150, False, 0),
+        (300_149, False, 3),
+        (200_100, False, 3),
+        (None, True, 3),
+        (10**6, True, 3),
+    ],
+)
+def test_what_is_not_sure_to_fit_is_probed_first(memory: int | None, final: bool, probes: int) -> None:
+    """200100 bytes, give or take half of them; and every final run."""
+    own, _ = predicting(lambda *step: trace_of(100 * traced(*step).peak_bytes, traced(*step).flops))
+    plan = own.plan(CANDIDATE, Allowance(100 * STEP, memory=memory), final=final)
+    plain = appraiser().plan(CANDIDATE, Allowance(100 * STEP), final=final)
+    assert plan.probe_steps == probes and plain.probe_steps == 0
+    assert (plan.memory_bytes, plan.micro_batch) == (200_100, 2)
+    assert plan.eval_flops - plain.eval_flops == probes * STEP
+
+
+def test_time_bounds_a_predicted_plan() -> None:
+    own, _ = predicting(speed=SPEED)
+    plan = own.plan(CANDIDATE, Allowance(100 * STEP, seconds=50.0))
+    assert plan.bound == "time" and plan.steps == int(50 - plan.eval_flops / STEP)
+    assert 49 < plan.seconds <= 50
+
+
+# --- corrections ---
+
 RECORD = CandidateRecord(
-    "s", 0, "id", Origin.PROPOSED, CandidateState.COMPLETED, 0.0, {}, plan={"seconds": 2.0}, seconds=6.0
+    "s",
+    0,
+    "id",
+    Origin.PROPOSED,
+    CandidateState.COMPLETED,
+    0.0,
+    {},
+    plan={"seconds": 2.0, "memory_bytes": 1000},
+    seconds=6.0,
 )
 
 
@@ -137,7 +315,7 @@ RECORD = CandidateRecord(
         ([replace(RECORD, state=CandidateState.STOPPED)], 1.0),
         ([replace(RECORD, time_bound=True)], 1.0),
         ([replace(RECORD, origin=Origin.FINAL)], 1.0),
-        ([replace(RECORD, plan={"seconds": 0.0})], 1.0),
+        ([replace(RECORD, plan={"seconds": 0.0, "memory_bytes": 1000})], 1.0),
     ],
 )
 def test_the_speed_is_corrected_by_the_median_of_whole_runs(records: list[CandidateRecord], slowdown: float) -> None:
@@ -156,5 +334,5 @@ def test_a_prediction_that_was_corrected_already_counts_with_its_correction() ->
     correction = Correction(own)
     for number, predicted in enumerate((2.0, 6.0, 6.0)):
         correction.started(number)
-        correction.ended(replace(RECORD, number=number, plan={"seconds": predicted}))
+        correction.ended(replace(RECORD, number=number, plan={"seconds": predicted, "memory_bytes": 1000}))
         assert own.slowdown == pytest.approx(3.0)

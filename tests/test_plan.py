@@ -11,8 +11,10 @@ from hypothesis import strategies as st
 from nas.candidate import Architecture, Candidate, Deviation, Recipe
 from nas.cost import cost, evaluation_flops, forward_flops, memory_bound, recompute_flops
 from nas.plan import (
+    LOOSEST,
     Allowance,
     Compiles,
+    Layout,
     Plan,
     Rates,
     Speed,
@@ -156,6 +158,63 @@ def test_without_a_limit_a_step_is_one_pass() -> None:
     assert (leanest.micro_batch, leanest.recompute) == (1, True)
 
 
+LAYOUTS = [(size, recompute) for recompute in (False, True) for size in (8, 4, 2, 1)]  # the fastest first
+
+
+@pytest.mark.parametrize(
+    ("memory", "expected"),
+    [
+        (2000, (8, False)),
+        (1001, (8, False)),
+        (999, (4, False)),
+        (300, (2, False)),
+        (200, (1, False)),  # rather one sequence at a time than everything computed again
+        (199, (2, True)),  # of what is computed again, more than one sequence fits
+        (75, (1, True)),
+        (10, (1, True)),  # nothing fits: the leanest
+    ],
+)
+def test_a_layout_by_what_is_known_of_its_needs(memory: int, expected: tuple[int, bool]) -> None:
+    """They are given in millions, so that no closed form is beyond all measure, but for the smallest memory."""
+    known = {(8, False): 1000, (4, False): 600, (2, False): 300, (1, False): 200}
+    known |= {(8, True): 500, (4, True): 250, (2, True): 150, (1, True): 75}
+
+    def needs(micro_batch: int, recompute: bool) -> int:
+        return 10**6 * known[micro_batch, recompute]
+
+    assert lay_out(CANDIDATE, 10**6 * memory, needs) == Layout(*expected, needs(*expected))
+
+
+@given(st.integers(0, 2**25), st.dictionaries(st.sampled_from(LAYOUTS), st.integers(0, 2**25)))
+def test_nobody_is_asked_what_the_closed_form_rules_out(memory: int, known: dict[tuple[int, bool], int]) -> None:
+    asked: list[tuple[int, bool]] = []
+
+    def needs(micro_batch: int, recompute: bool) -> int:
+        asked.append((micro_batch, recompute))
+        return known.get((micro_batch, recompute), 2**30)
+
+    found = lay_out(CANDIDATE, memory, needs)
+    bounds = {own: memory_bound(CANDIDATE, own[0], recompute=own[1]) for own in LAYOUTS}
+    worth = [own for own in LAYOUTS if bounds[own] < LOOSEST * memory]
+    fitting = [own for own in worth if known.get(own, 2**30) <= memory]
+    chosen = fitting[0] if fitting else LAYOUTS[-1]
+    assert asked == (worth[: worth.index(chosen) + 1] if fitting else worth)
+    own = known.get(chosen, 2**30) if chosen in worth else bounds[chosen]
+    assert found == Layout(*chosen, own)
+
+
+def test_the_edge_of_all_measure() -> None:
+    edge = memory_bound(CANDIDATE, 8)
+    for memory, asks in ((edge // LOOSEST, False), (edge // LOOSEST + 1, True)):
+        asked: list[tuple[int, bool]] = []
+        lay_out(CANDIDATE, memory, lambda size, recompute: asked.append((size, recompute)) or 2**40)  # noqa: B023
+        assert ((8, False) in asked) is asks
+
+
+def test_without_a_limit_what_is_known_is_told() -> None:
+    assert lay_out(CANDIDATE, None, lambda size, recompute: 1000 * size + recompute) == Layout(8, False, 8000)
+
+
 # --- plans ---
 
 FLOPS = st.integers(0, 10**13)
@@ -232,6 +291,48 @@ def test_compiling_pays_for_long_runs(train_seconds: float, pays: bool) -> None:
     assert plan.compile is pays
     training, scoring = plan.train_flops * 1e-9, plan.eval_flops * 1.5e-9
     assert plan.seconds == pytest.approx(scoring + (33 + training / 2 if pays else training))
+
+
+@pytest.mark.parametrize(
+    ("seconds", "steps", "bound"), [(math.inf, 100, "compute"), (1e6, 100, "compute"), (200.0, None, "time")]
+)
+def test_seconds_of_a_step_that_were_predicted(seconds: float, steps: int | None, bound: str) -> None:
+    """Of two seconds; evaluation takes what its FLOPs take in a step. What closed forms say is not looked at."""
+    step, own = step_flops(CANDIDATE), cost(CANDIDATE, 3.0)
+    allowance = Allowance(100 * step, seconds)
+    plan = plan_run(CANDIDATE, own, FACTS, allowance, rungs=1, speed=SPEED, step_seconds=2.0)
+    scoring = 2.0 * evaluation_plan(CANDIDATE, FACTS, 1) / step
+    assert plan.steps == (int((200 - scoring) / 2) if steps is None else steps) > 0
+    assert plan.bound == bound
+    assert plan.seconds == pytest.approx(2 * plan.steps + scoring) and plan.seconds <= seconds
+    blind = plan_run(CANDIDATE, own, FACTS, allowance, rungs=1, step_seconds=2.0)
+    assert blind == plan
+
+
+def test_a_predicted_run_is_compiled_where_that_pays() -> None:
+    own, compiles = cost(CANDIDATE, 3.0), Compiles(seconds=33.0, speedup=2.0)
+    for steps, pays in ((100, False), (120, True)):  # from 110 s on
+        allowance = Allowance(steps * own.step_flops)
+        plan = plan_run(CANDIDATE, own, FACTS, allowance, rungs=0, compiles=compiles, step_seconds=1.0)
+        scoring = plan.eval_flops / own.step_flops
+        assert plan.compile is pays
+        assert plan.seconds == pytest.approx(scoring + (33 + steps / 2 if pays else steps))
+
+
+@pytest.mark.parametrize("layout", [Layout(2, False, 123), Layout(4, True, 456)])
+def test_a_layout_that_was_found_is_kept(layout: Layout) -> None:
+    """Whatever closed forms would say of it."""
+    own = cost(CANDIDATE, 3.0)
+    allowance = Allowance(10 * own.step_flops, memory=1)
+    plan = plan_run(CANDIDATE, own, FACTS, allowance, rungs=0, speed=SPEED, layout=layout)
+    assert (plan.micro_batch, plan.recompute, plan.memory_bytes) == (
+        *(layout.micro_batch, layout.recompute),
+        layout.memory_bytes,
+    )
+    assert plan.accumulation == 8 // layout.micro_batch
+    assert plan.recompute_step_flops == (recompute_flops(CANDIDATE) if layout.recompute else 0)
+    step_seconds = SPEED.step_seconds(CANDIDATE, plan.accumulation, recompute=layout.recompute)
+    assert plan.seconds == pytest.approx(10 * step_seconds + 1.5e-10 * plan.eval_flops)
 
 
 # --- rules ---

@@ -19,6 +19,7 @@ from nas.measure.probe import Probe, ProbeRequest, probe
 from nas.measure.tracer import Tracer
 from nas.plan import Compiles, Speed, step_flops
 from nas.space import load_space
+from nas.units import format_bytes
 
 FULL, SHORT = 20, 12
 """Probes of a profile; a search that finds none makes a short one."""
@@ -35,7 +36,7 @@ LEAST_ERROR = 0.01
 """Relative; no prediction is called better than that."""
 FEWEST = 8
 """Probes that a fit of five coefficients needs at least."""
-NEAREST = 8
+DRAWN, NEAREST = 160, 8
 """Of those that are drawn for a probe, by their FLOPs: one of them is taken, so that other sizes vary too."""
 
 
@@ -116,7 +117,9 @@ def shapes(device: str, fingerprint: Fingerprint, count: int, seed: int = 0) -> 
 
 def _near(target: float, draw: Callable[[], tuple[Candidate, int]], memory: float) -> list[tuple[Candidate, int]]:
     """Of some that are drawn and fit, those whose steps are nearest to so many FLOPs."""
-    drawn = [own for own in (draw() for _ in range(40)) if memory_bound(*own) <= memory]
+    drawn = [own for own in (draw() for _ in range(DRAWN)) if memory_bound(*own) <= memory]
+    if not drawn:
+        raise ProfileError(f"a device must have {format_bytes(memory)} for a probe, and no candidate is as small")
     return sorted(drawn, key=lambda own: abs(math.log(step_flops(own[0]) / target)))[:NEAREST]
 
 

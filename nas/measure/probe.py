@@ -22,6 +22,7 @@ from nas.errors import NasError, ProbeError
 from nas.measure import nvml
 from nas.measure.memory import peak_bytes
 from nas.plan import rates, step_flops
+from nas.train.containment import contained
 from nas.train.model import Transformer
 from nas.train.optimizer import Optimizers
 from nas.train.worker import is_out_of_memory
@@ -40,6 +41,7 @@ class ProbeRequest:
     """Which steps to make. ``device`` is torch's name.
 
     Attributes:
+        cap_bytes: that tensors may take; ``None`` for what the device has.
         timed: steps that are timed at least; one alone is not repeated, for whom only its memory matters.
     """
 
@@ -50,6 +52,7 @@ class ProbeRequest:
     device: str = "cpu"
     threads: int = 1
     precision: str = "float32"
+    cap_bytes: int | None = None
     timed: int = TIMED
 
 
@@ -121,7 +124,8 @@ def _answer(there: Connection, request: ProbeRequest, limit_seconds: float) -> N
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the command, which ends this
     signal.alarm(math.ceil(limit_seconds) + 5)  # in case nobody is left to end it
     try:
-        there.send(measure_step(request))
+        with contained(request.device, request.cap_bytes, compiles=request.compile):
+            there.send(measure_step(request))
     except Exception as error:
         kind = "out_of_memory" if is_out_of_memory(error) else "failed"
         detail = str(error) if isinstance(error, NasError) else f"{type(error).__name__}: {error}"

@@ -43,6 +43,7 @@ class Request:
         checkpoint_seconds: at most so far apart.
         artifact: folder for the trained model; ``None`` to keep nothing.
         score_test: also score the test split at the end.
+        probe_flops: spent on real steps before the run, charged as evaluation.
     """
 
     candidate: Candidate
@@ -55,6 +56,7 @@ class Request:
     artifact: Path | None = None
     score_test: bool = False
     rungs: tuple[float, ...] = RUNGS
+    probe_flops: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,7 +165,7 @@ class _Run:
         self.model.initialise(request.seed)
         self.model.to(self.device).train()
         self.optimizers = Optimizers(self.model, self.candidate.recipe.optimizer)
-        self.state = _State(steps=self.plan.steps)
+        self.state = _State(steps=self.plan.steps, eval_flops=request.probe_flops)
         self.notes: list[str] = []
         self.unheard: list[Report] = []  # since the last durable one that was heard
         self.restore()

@@ -1,7 +1,7 @@
 """An assignment carried out: trains, passes points on, obeys verdicts, says how it ended."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
 
@@ -9,6 +9,7 @@ import torch
 
 from nas.data.depot import Depot
 from nas.data.texts import Texts
+from nas.errors import ProbeError
 from nas.outcome import DIVERGED, OUT_OF_MEMORY, STOPPED, ended
 from nas.ports import Assignment, Outcome
 from nas.records import CurvePoint, Verdict
@@ -22,8 +23,8 @@ from nas.units import format_bytes
 @dataclass(frozen=True)
 class Workshop:
     """Where assignments are carried out: the corpus, the folder for checkpoints and artifacts, the device, the
-    CPU threads of one run among others and of a run alone on the machine (0: as they are), and the depot that gets
-    a copy of what is kept, where machines share one."""
+    CPU threads of one run among others and of a run alone on the machine (0: as they are), the depot that gets a copy
+    of what is kept, where machines share one, and the probe, where there is one."""
 
     texts: Texts
     artifacts: Path
@@ -31,6 +32,7 @@ class Workshop:
     threads: int = 0
     all_threads: int = 0
     depot: Depot | None = None
+    probe: "Probing | None" = None
 
     def folder(self, assignment: Assignment) -> Path:
         return self.artifacts / name_of(assignment)
@@ -38,6 +40,11 @@ class Workshop:
     def checkpoint(self, assignment: Assignment) -> Checkpoint:
         path, name = self.folder(assignment) / CHECKPOINT, f"{name_of(assignment)}/{CHECKPOINT}"
         return Checkpoint(path, self.depot, name)
+
+
+Probing = Callable[[Assignment, str, int], int]
+"""Makes real steps of an assignment on a device with some threads, within its cap, in a process of their own; bytes
+that their tensors took. Raises `ProbeError`."""
 
 
 def name_of(assignment: Assignment) -> str:
@@ -77,27 +84,55 @@ def carry_out(
         checkpoint=workshop.checkpoint(assignment),
         artifact=folder,
         score_test=assignment.final,
+        probe_flops=_probe_flops(assignment),
     )
     last: CurvePoint | None = None
+    try:
+        measured = _probe(assignment, workshop, note)
+    except ProbeError as error:
+        return replace(ended(assignment, OUT_OF_MEMORY, None, str(error)), eval_flops=_probe_flops(assignment))
     try:
         with contained(workshop.device, assignment.memory_cap, compiles=assignment.plan.compile):
             for event in train(request, workshop.texts, halted=halted):
                 if isinstance(event, Finish):
                     if event.validation is not None and workshop.depot is not None:
                         publish_artifact(folder, workshop.depot, name_of(assignment))
-                    return _finished(assignment, event)
+                    return replace(_finished(assignment, event), memory_measured=measured)
                 if event.message:
                     note(event.message)
                 if event.train_bpb is None and event.val_bpb is None:
                     continue
                 last = _point(assignment, event)
                 if report(last, durable=event.durable) is Verdict.STOP:
-                    return ended(assignment, STOPPED, last)
+                    return replace(ended(assignment, STOPPED, last), memory_measured=measured)
     except (MemoryError, RuntimeError) as error:
         if not is_out_of_memory(error):
             raise
         return ended(assignment, OUT_OF_MEMORY, last, _out_of_memory(assignment, error))
     raise AssertionError("a run ends with a Finish")
+
+
+def _probe(assignment: Assignment, workshop: Workshop, note: Callable[[str], None]) -> int | None:
+    """Bytes that real steps took, where the plan wants some; ``None`` too where they came to nothing, which is noted:
+    the run is contained all the same. Raises `ProbeError` when it does not fit."""
+    if workshop.probe is None or not assignment.plan.probe_steps or assignment.attempt:
+        return None
+    threads = workshop.all_threads if assignment.final else workshop.threads
+    try:
+        found = workshop.probe(assignment, workshop.device, threads or torch.get_num_threads())
+    except ProbeError as error:
+        if error.kind == OUT_OF_MEMORY:
+            raise
+        note(str(error))
+        return None
+    if assignment.memory_cap is not None and found > assignment.memory_cap:
+        allowed = format_bytes(assignment.memory_cap)
+        raise ProbeError(OUT_OF_MEMORY, f"{format_bytes(found)} measured, {allowed} allowed")
+    return found
+
+
+def _probe_flops(assignment: Assignment) -> int:
+    return assignment.plan.probe_steps * assignment.plan.step_flops
 
 
 def _out_of_memory(assignment: Assignment, error: Exception) -> str:

@@ -5,6 +5,10 @@ import sys
 
 import pytest
 
+from nas.candidate import Architecture, Candidate, Recipe
+from nas.cost import memory_bound
+from nas.errors import ProbeError
+from nas.measure.probe import ProbeRequest, probe
 from nas.train.containment import BESIDE_BYTES, HEADROOM, contained, data_bytes
 
 MIB = 2**20
@@ -67,3 +71,16 @@ def test_data_is_counted() -> None:
     assert before is not None and after is not None
     assert after - before >= 99 * MIB
     assert len(kept) == 100 * MIB
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="RLIMIT_DATA counts mappings on Linux alone")
+def test_a_candidate_that_needs_ten_times_its_cap_ends_alone() -> None:
+    """Real steps of a real candidate, in a process of their own: the next one is measured as if nothing had been."""
+    large = Candidate(Architecture(4, 256, 8, 32, 8, 768, 1024, 512), Recipe(16 * 512))
+    small = Candidate(Architecture(1, 32, 2, 16, 2, 96, 256, 64), Recipe(2 * 64))
+    needed = memory_bound(large, 16)
+    assert needed > 640 * MIB
+    with pytest.raises(ProbeError) as raised:
+        probe(ProbeRequest(large, 16, cap_bytes=needed // 10, timed=1))
+    assert raised.value.kind == "out_of_memory"
+    assert probe(ProbeRequest(small, 2, cap_bytes=needed // 10, timed=1)).steps == 3

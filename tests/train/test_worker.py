@@ -13,6 +13,7 @@ from nas.curve import RUNGS
 from nas.data.depot import Depot
 from nas.data.evaluation import EvaluationSet
 from nas.data.texts import Texts
+from nas.errors import ProbeError
 from nas.plan import Allowance, plan_run
 from nas.ports import Assignment, Outcome
 from nas.records import CurvePoint, Verdict
@@ -288,3 +289,65 @@ def test_another_machine_goes_on_from_the_depot(workshop: Workshop, tmp_path: Pa
     assert outcome.val_bpb == Listener().carry_out(assignment_of(workshop.texts), workshop).val_bpb
     assert files(tmp_path / "shared") == {f"s/7/{name}" for name in (*FILES, CHECKPOINT)}
     assert files(tmp_path / "b") == {f"s/7/{name}" for name in (*FILES, CHECKPOINT)}
+
+
+# --- probed before ---
+
+
+class Prober:
+    """Stands for a process that makes real steps: gives what it measured, or how it ended."""
+
+    def __init__(self, answer: int | ProbeError) -> None:
+        self.answer, self.asked = answer, list[tuple[str, int]]()
+
+    def __call__(self, assignment: Assignment, device: str, threads: int) -> int:
+        self.asked.append((device, threads))
+        if isinstance(self.answer, ProbeError):
+            raise self.answer
+        return self.answer
+
+
+def probed(assignment: Assignment, cap: int | None = None) -> Assignment:
+    plan = assignment.plan
+    more = replace(plan, probe_steps=3, eval_flops=plan.eval_flops + 3 * plan.step_flops)
+    return replace(assignment, plan=more, memory_cap=cap)
+
+
+@pytest.mark.parametrize(
+    ("answer", "cap", "kind", "measured", "said"),
+    [
+        (1000, None, "completed", 1000, ""),
+        (1000, 2**30, "completed", 1000, ""),
+        (2**30 + 1, 2**30, "out_of_memory", None, "the probe ran out of memory: 1 GiB measured, 1 GiB allowed"),
+        (ProbeError("out_of_memory", "x"), 2**30, "out_of_memory", None, "the probe ran out of memory: x"),
+        (ProbeError("hung", "x"), 2**30, "completed", None, ""),
+        (ProbeError("died", "x"), None, "completed", None, ""),
+    ],
+)
+def test_a_probe_decides_whether_it_is_trained(
+    workshop: Workshop, answer: int | ProbeError, cap: int | None, kind: str, measured: int | None, said: str
+) -> None:
+    prober, listener = Prober(answer), Listener()
+    assignment = probed(assignment_of(workshop.texts), cap)
+    outcome = listener.carry_out(assignment, replace(workshop, probe=prober))
+    assert (outcome.kind, outcome.memory_measured, outcome.detail) == (kind, measured, said)
+    assert prober.asked == [("cpu", 1)]
+    if kind == "completed":
+        assert outcome.eval_flops == assignment.plan.eval_flops
+        assert listener.notes == ([str(answer)] if isinstance(answer, ProbeError) else [])
+    else:
+        assert (outcome.train_flops, outcome.eval_flops) == (0, 3 * assignment.plan.step_flops)
+        assert listener.points == []
+
+
+def test_only_the_first_attempt_is_probed_and_all_are_charged_alike(workshop: Workshop) -> None:
+    prober, assignment = Prober(1000), probed(assignment_of(workshop.texts))
+    outcome = Listener().carry_out(replace(assignment, attempt=1), replace(workshop, probe=prober))
+    assert prober.asked == [] and outcome.memory_measured is None
+    assert outcome.eval_flops == assignment.plan.eval_flops
+
+
+def test_a_plan_without_a_probe_has_none(workshop: Workshop) -> None:
+    prober = Prober(1000)
+    Listener().carry_out(assignment_of(workshop.texts), replace(workshop, probe=prober))
+    assert prober.asked == []

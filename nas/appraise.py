@@ -86,7 +86,7 @@ class Appraiser:
             took = predictor.seconds(candidate, layout.micro_batch, recompute=layout.recompute, alone=final)
             seconds = took.value * self.slowdown
         rungs = len(rung_steps(allowance.flops // own.step_flops, RUNGS))
-        return plan_run(
+        plan = plan_run(
             candidate,
             own,
             self.facts(candidate),
@@ -100,6 +100,10 @@ class Appraiser:
             step_seconds=seconds,
             probe_steps=probe_steps,
         )
+        if predictor is None or final or predictor.backend == "cpu":
+            return plan
+        share = predictor.share(candidate, layout.micro_batch, recompute=layout.recompute, compiled=plan.compile)
+        return replace(plan, share=min(1.0, share * self.crowding))
 
     def layout(self, candidate: Candidate, memory: int | None) -> Layout:
         """Of a step within so many bytes."""
@@ -117,11 +121,13 @@ class Appraiser:
         flops = MINIMUM_STEPS * self.cost(candidate).step_flops
         return self.rough().plan(candidate, Allowance(flops, memory=allowance.memory)).seconds
 
-    def cap(self, allowance: Allowance) -> int | None:
-        """Bytes that tensors may take where a process may take the allowance's."""
-        if allowance.memory is None:
-            return None
-        return allowance.memory - (self.predictor.profile.context_bytes if self.predictor is not None else 0)
+    def cap(self, allowance: Allowance, share: float) -> int | None:
+        """Bytes that tensors may take where a process may take the allowance's, and a share of the device."""
+        predictor, allowed = self.predictor, [] if allowance.memory is None else [allowance.memory]
+        if predictor is not None and predictor.backend != "cpu":
+            allowed.append(int(share * predictor.profile.fingerprint.memory_bytes))
+        context = predictor.profile.context_bytes if predictor is not None else 0
+        return min(allowed) - context if allowed else None
 
     def rough(self) -> "Appraiser":
         """By closed forms alone, for many candidates at a time."""

@@ -173,6 +173,12 @@ class TimeFit:
     def seconds(self, trace: Trace) -> float:
         return sum(own * count for own, count in zip(self.coefficients, self.features(trace), strict=True))
 
+    def busy(self, trace: Trace) -> float:
+        """Share of a step in which the device computes or moves bytes, and does not wait for work."""
+        works = TimeFit(self.per_flop, self.per_attention_flop, self.per_byte).seconds(trace)
+        seconds = self.seconds(trace)
+        return works / seconds if seconds else 1.0
+
     def scaled(self, factor: float) -> "TimeFit":
         """Slower by a factor, as sure."""
         slower = TimeFit(*(factor * own for own in self.coefficients))

@@ -161,6 +161,7 @@ class Plan:
         eval_flops: rungs and the final score, and the steps of a probe.
         memory_bytes: peak memory: predicted, or an upper bound where no device is known.
         probe_steps: real steps that are made first, to see whether it fits.
+        share: of the device; other runs may have the rest.
         seconds: predicted; 0 when nothing is known of the device's speed.
         bound: what limits the run, ``compute`` or ``time``.
         device: that it was made for, where a search trains on several; empty where it knows one.
@@ -182,6 +183,7 @@ class Plan:
     recompute_step_flops: int = 0
     device: str = ""
     probe_steps: int = 0
+    share: float = 1.0
 
     @property
     def train_flops(self) -> int:

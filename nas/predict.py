@@ -6,6 +6,9 @@ from nas.calibration import DeviceProfile, Estimate
 from nas.candidate import Candidate
 from nas.ports import Tracer
 
+LEAST_SHARE = 1 / 16
+"""Of a device, for one run: each has a process with its own context, and a CPU core that feeds it."""
+
 
 @dataclass(frozen=True)
 class Predictor:
@@ -20,12 +23,26 @@ class Predictor:
     profile: DeviceProfile
     alone: DeviceProfile
 
+    @property
+    def backend(self) -> str:
+        return self.profile.fingerprint.backend
+
     def memory(
         self, candidate: Candidate, micro_batch: int, *, recompute: bool = False, compiled: bool = False
     ) -> Estimate:
         """Bytes of the device that a process takes which trains the candidate."""
         trace = self.tracer.trace(candidate, micro_batch, recompute=recompute)
         return self.profile.memory(trace, compiled=compiled)
+
+    def share(
+        self, candidate: Candidate, micro_batch: int, *, recompute: bool = False, compiled: bool = False
+    ) -> float:
+        """Of the device, above 0 and at most 1: of its memory, or of its time, whichever is more. Runs whose shares
+        come to no more than 1 go side by side on it."""
+        trace = self.tracer.trace(candidate, micro_batch, recompute=recompute)
+        memory = self.profile.memory(trace, compiled=compiled).high / self.profile.fingerprint.memory_bytes
+        busy = self.profile.calibration(compiled=compiled).time.busy(trace)
+        return min(1.0, max(memory, busy, LEAST_SHARE))
 
     def seconds(
         self,

@@ -366,6 +366,7 @@ class Search:
         left = (budget.total.time if final else budget.search_time) - self.elapsed
         own = math.inf if final else budget.candidate.time - spent
         deadline = max(0.0, min(left, own))
+        appraiser, share = self._appraiser_of(record.plan.get("device", "")), record.plan.get("share", 1.0)
         return Assignment(
             search_id=self.id,
             number=record.number,
@@ -375,7 +376,7 @@ class Search:
             seed=self.spec.method.seed * 100_003 + record.number,
             deadline_seconds=deadline if math.isfinite(deadline) else None,
             final=final,
-            memory_cap=self._appraiser_of(record.plan.get("device", "")).cap(self._grant),
+            memory_cap=appraiser.cap(self._grant, share),
         )
 
     def _resume(self, record: CandidateRecord, device: str) -> Assignment:

@@ -15,7 +15,7 @@ from nas.plan import Allowance, Speed, TextFacts
 from nas.predict import Predictor
 from nas.records import CandidateRecord, CandidateState, Origin
 from nas.spec import Limits
-from tests.profiles import Written, profile_of, trace_of
+from tests.profiles import FINGERPRINT, Written, profile_of, trace_of
 
 CANDIDATE = Candidate(Architecture(1, 16, 2, 8, 2, 48, 256, 32), Recipe(batch_tokens=64))
 STEP = cost(CANDIDATE, 2.0).step_flops
@@ -336,3 +336,85 @@ def test_a_prediction_that_was_corrected_already_counts_with_its_correction() ->
         correction.started(number)
         correction.ended(replace(RECORD, number=number, plan={"seconds": predicted, "memory_bytes": 1000}))
         assert own.slowdown == pytest.approx(3.0)
+
+
+# --- caps and shares ---
+
+
+def on_gpu(operators: int) -> Appraiser:
+    """A pass computes for a second and waits one for each operator; 100 bytes are the context's."""
+
+    def launched(candidate: Candidate, micro_batch: int, recompute: bool) -> Trace:
+        return trace_of(1000, 10**6, operators=operators)
+
+    profile = profile_of(MemoryFit(), TimeFit(per_flop=1e-6, per_operator=1.0), context_bytes=100)
+    profile = replace(profile, fingerprint=replace(FINGERPRINT, backend="cuda", memory_bytes=10_000))
+    return appraiser(predictor=Predictor(Written(launched), profile, profile))
+
+
+@pytest.mark.parametrize(("operators", "share"), [(0, 1.0), (1, 0.5), (3, 0.25), (99, 0.11)])
+def test_a_plan_takes_its_share_of_a_gpu(operators: int, share: float) -> None:
+    """At least its memory, 1100 bytes of 10000; the final run has it to itself."""
+    own, allowance = on_gpu(operators), Allowance(100 * STEP)
+    assert own.plan(CANDIDATE, allowance).share == share
+    assert replace(own, crowding=2.0).plan(CANDIDATE, allowance).share == min(1.0, 2 * share)
+    assert own.plan(CANDIDATE, allowance, final=True).share == 1.0
+
+
+def test_on_a_cpu_threads_are_what_is_shared() -> None:
+    own, _ = predicting()
+    assert own.plan(CANDIDATE, Allowance(100 * STEP)).share == 1.0
+
+
+@pytest.mark.parametrize(
+    ("memory", "share", "cap"),
+    [(None, 1.0, 9_900), (None, 0.25, 2_400), (5_000, 1.0, 4_900), (5_000, 0.25, 2_400)],
+)
+def test_tensors_may_take_what_is_allowed_of_the_share_less_the_context(
+    memory: int | None, share: float, cap: int
+) -> None:
+    assert on_gpu(0).cap(Allowance(STEP, memory=memory), share) == cap
+
+
+def test_on_a_cpu_the_cap_is_what_is_allowed() -> None:
+    own, _ = predicting()
+    assert [own.cap(Allowance(STEP, memory=memory), 0.5) for memory in (None, 5_000)] == [None, 5_000]
+    assert appraiser().cap(Allowance(STEP, memory=5_000), 1.0) == 5_000
+
+
+# --- probes, and what they teach ---
+
+
+@pytest.mark.parametrize(
+    ("memory", "final", "steps"),
+    [
+        (None, False, 0),
+        (None, True, 3),
+        (10**9, False, 0),
+        (3_000_149, False, 3),  # 2 000 100 predicted, up to 3 000 150
+        (3_000_150, False, 0),
+        (3_000_150, True, 3),
+    ],
+)
+def test_who_may_not_fit_is_probed_and_so_is_the_final_run(memory: int | None, final: bool, steps: int) -> None:
+    own, _ = predicting(lambda candidate, micro_batch, recompute: trace_of(10**6 * micro_batch, 10**6))
+    allowance = Allowance(100 * STEP, memory=memory)
+    plan, free = own.plan(CANDIDATE, allowance, final=final), appraiser().plan(CANDIDATE, allowance, final=final)
+    assert plan.probe_steps == steps
+    assert plan.eval_flops == free.eval_flops + steps * STEP
+
+
+@pytest.mark.parametrize(("measured", "crowding"), [(None, 1.0), (1050, 1.0), (2100, 1.0), (3150, 1.5)])
+def test_what_a_probe_measures_corrects_the_predictions(measured: int | None, crowding: float) -> None:
+    """And again from the same record: corrections do not pile up."""
+    own, _ = predicting()
+    plan = own.plan(CANDIDATE, Allowance(100 * STEP))
+    costs = {} if measured is None else {"memory_measured": measured}
+    record = CandidateRecord(
+        "s", 1, "x", Origin.PROPOSED, CandidateState.REJECTED, 0.0, {}, costs=costs, plan=plan.to_dict()
+    )
+    for _ in range(2):
+        Correction(own).ended(record)
+        assert own.crowding == crowding
+        assert own.plan(CANDIDATE, Allowance(100 * STEP)).memory_bytes == 2100
+    assert own.layout(CANDIDATE, None).memory_bytes == 2100 * crowding

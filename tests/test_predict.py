@@ -1,10 +1,15 @@
+from dataclasses import replace
+
+import pytest
+
 from nas.calibration import Calibration, Estimate, MemoryFit, TimeFit, Trace
 from nas.candidate import Architecture, Candidate, Recipe
 from nas.predict import Predictor
-from tests.profiles import Written, profile_of, trace_of
+from tests.profiles import FINGERPRINT, Written, profile_of, trace_of
 
 CANDIDATE = Candidate(Architecture(1, 16, 2, 8, 2, 48, 256, 32), Recipe(batch_tokens=128))
 COMPILED = Calibration(MemoryFit(factor=10.0), TimeFit(per_flop=10.0))
+GPU = replace(FINGERPRINT, backend="cuda", memory_bytes=100)
 PROFILE = profile_of(MemoryFit(5.0, 2.0, 0.5), TimeFit(per_flop=1.0, per_operator=0.5), compiled=COMPILED)
 ALONE = profile_of(MemoryFit(factor=100.0), TimeFit(per_flop=0.25))
 
@@ -41,3 +46,22 @@ def test_a_run_alone_has_a_profile_of_its_own() -> None:
     assert own.seconds(CANDIDATE, 2, alone=True).value == 25
     assert own.seconds(CANDIDATE, 2, recompute=True, alone=True).value == 50
     assert own.seconds(CANDIDATE, 2, compiled=True, alone=True).value == 25, "it has no compiled probes"
+
+
+@pytest.mark.parametrize(
+    ("peak", "operators", "share"),
+    [
+        (10, 0, 1.0),  # it does nothing but compute
+        (10, 100, 0.5),  # as long as launching takes, others may compute
+        (10, 300, 0.25),
+        (40, 300, 0.6),  # 1.5 x 40 bytes of 100
+        (80, 300, 1.0),
+        (1, 10_000, 1 / 16),  # a process takes something, too
+    ],
+)
+def test_a_share_of_a_device_is_of_its_memory_or_of_its_time(peak: int, operators: int, share: float) -> None:
+    """A hundred FLOPs take as long as a hundred operators; memory is sure to a half."""
+    profile = replace(profile_of(MemoryFit(error=0.5), TimeFit(per_flop=1.0, per_operator=1.0)), fingerprint=GPU)
+    own = Predictor(Written(lambda *_: trace_of(peak, 100, operators=operators)), profile, profile)
+    assert own.share(CANDIDATE, 2) == share
+    assert own.backend == "cuda"

@@ -2,17 +2,21 @@
 
 import re
 import resource
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import torch
+
+from nas.units import format_bytes
 
 HEADROOM = 0.5
 """Of the cap, beside it: a C library keeps part of what was freed, by up to 37% of the peak in our measurements."""
 BESIDE_BYTES = 128 * 2**20
 """For all that is not tensors."""
 COMPILER_BYTES = 4 * 2**30
+FREE_SECONDS, LOOK_SECONDS = 30.0, 0.2
 
 
 @contextmanager
@@ -26,6 +30,7 @@ def contained(device: str, cap_bytes: int | None, *, compiles: bool = False) -> 
     if cap_bytes is None:
         yield
     elif device.startswith("cuda"):
+        _await_free(device, cap_bytes)
         total = torch.cuda.get_device_properties(torch.device(device)).total_memory
         torch.cuda.set_per_process_memory_fraction(min(1.0, cap_bytes / total), torch.device(device))
         try:
@@ -36,6 +41,18 @@ def contained(device: str, cap_bytes: int | None, *, compiles: bool = False) -> 
         own = int(cap_bytes * (1 + HEADROOM)) + BESIDE_BYTES + (COMPILER_BYTES if compiles else 0)
         with _data_limited(own):
             yield
+
+
+def _await_free(device: str, wanted: int, look: Callable[[str], tuple[int, int]] = torch.cuda.mem_get_info) -> None:
+    """Until so much of a GPU is free: a run that has just ended there may still be giving back its memory.
+
+    Raises `RuntimeError` when it is not: others use the device, and the candidate is not to blame.
+    """
+    limit = time.monotonic() + FREE_SECONDS
+    while (free := look(device)[0]) < wanted:
+        if time.monotonic() > limit:
+            raise RuntimeError(f"{device} is used by others: {format_bytes(free)} free, {format_bytes(wanted)} needed")
+        time.sleep(LOOK_SECONDS)
 
 
 @contextmanager

@@ -1,5 +1,6 @@
 """The driver of a search as a detached Ray actor: it lives on when the command that started it does not."""
 
+import math
 import time
 from collections.abc import Mapping
 from functools import partial
@@ -13,6 +14,7 @@ from nas.adapters.sql.store import open_store
 from nas.adapters.tune.engine import TuneEngine
 from nas.adapters.tune.messages import Needs, Order
 from nas.errors import StateError
+from nas.plan import Plan
 from nas.ports import Assignment, Engine
 from nas.spec import parse_spec
 from services.ground import Ground, open_workshop, survey_again
@@ -89,11 +91,16 @@ def _order(ground: Ground, base: Path, home: Home, fleet: Fleet | None, assignme
     """With what the run was planned for: the threads, and a machine that has that very device."""
     device = next(own for own in ground.devices if name_of(ground, own) == assignment.plan.device)
     threads = device.all_threads if assignment.final else device.threads
-    bundle = {"CPU": float(threads)} if device.kind == "cpu" else {"CPU": 1.0, "GPU": 1.0}
+    bundle = {"CPU": float(threads)} if device.kind == "cpu" else {"CPU": 1.0, "GPU": gpu_share(assignment.plan)}
     nodes = sorted(node.id for node in fleet.with_hardware(device)) or [GONE] if fleet is not None else []
     fingerprint = ground.texts.corpus.fingerprint
     workshop = partial(open_workshop, ground.spec, base, home, fingerprint, device)
     return Order(assignment, workshop, Needs(bundle, tuple(nodes)))
+
+
+def gpu_share(plan: Plan) -> float:
+    """As Ray counts: in hundredths, rounded up."""
+    return math.ceil(round(plan.share * 100, 6)) / 100
 
 
 def start(home: Home, search_id: str, *, cluster: bool, patient: bool) -> tuple[Any, Any]:

@@ -8,7 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nas.errors import SpecError, StateError
+from nas.plan import Plan
 from services.device import Device
+from services.worker.actor import gpu_share
 from services.worker.fleet import Fleet, Node, share_out
 
 EPYC, XEON = "AMD EPYC", "Intel Xeon"
@@ -95,3 +97,10 @@ def test_runs_are_shared_out(parallel: int, units: dict[str, int]) -> None:
     assert all(shares[own] == 0 for own in units if not units[own])
     if total:
         assert all(shares[own] >= parallel * units[own] // total for own in units)
+
+
+@pytest.mark.parametrize(("share", "gpu"), [(1.0, 1.0), (0.5, 0.5), (1 / 3, 0.34), (1 / 16, 0.07), (0.07, 0.07)])
+def test_a_share_is_asked_of_ray_in_hundredths(share: float, gpu: float) -> None:
+    """Rounded up: what goes side by side must come to no more than the whole."""
+    plan = Plan(1, 1, 1, 1, 1, 1.0, 1, 1, 1.0, share=share)
+    assert gpu_share(plan) == gpu

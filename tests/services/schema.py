@@ -37,6 +37,7 @@ FORMS = {
     "step_flops": int,
 }
 COSTS = FORMS | {"memory_bytes": int}
+PROBED = COSTS | {"memory_measured": int}
 PLAN = {
     "steps": int,
     "step_flops": int,
@@ -53,6 +54,8 @@ PLAN = {
     "precision": str,
     "recompute_step_flops": int,
     "device": str,
+    "probe_steps": int,
+    "share": float,
 }
 CANDIDATE = {
     "search_id": str,
@@ -66,7 +69,7 @@ CANDIDATE = {
     "finished_at": MAYBE,
     "candidate": {"architecture": dict, "recipe": dict},
     "knobs": dict,
-    "costs": (COSTS, FORMS),  # a rejected candidate has no plan, and no memory planned
+    "costs": (PROBED, COSTS, FORMS),  # a rejected candidate has no plan, and no memory planned
     "plan": (PLAN, {}),
     "reason": str,
     "val_bpb": MAYBE,
@@ -106,6 +109,22 @@ TRAINED = VERSION | {
     "costs": COSTS,
     "plan": PLAN,
     "candidate": CANDIDATE["candidate"],
+}
+ESTIMATE = {"predicted": MAYBE, "low": MAYBE, "high": MAYBE, "method": str, "measured": MAYBE}
+PROFILED = VERSION | {
+    "id": str,
+    "params": int,
+    "train_flops_per_token": float,
+    "flops_per_byte": float,
+    "kv_bytes_per_byte": float,
+    "flop_convention": str,
+    "micro_batch": int,
+    "peak_memory_bytes": ESTIMATE,
+    "step_seconds": ESTIMATE,
+    "energy_joules": (ESTIMATE, NoneType),
+    "device": str,
+    "estimated": bool,
+    "fingerprint": str,
 }
 
 

@@ -251,3 +251,15 @@ _PLAIN: dict[object, tuple[tuple[type, ...], str]] = {
     bool: ((bool,), "true or false"),
     str: ((str,), "text"),
 }
+
+
+def describe(candidate: Candidate) -> str:
+    """A candidate in a line."""
+    a, r = candidate.architecture, candidate.recipe
+    grouped = f"/{a.kv_heads}" if a.heads != a.kv_heads else ""
+    heads = f"{a.heads}{grouped} heads of {a.head_size}"
+    window = f", windows {a.window_pattern} of {a.window}" if a.window else ""
+    return (
+        f"{a.depth} layers, width {a.width}, {heads}, MLP {a.mlp_width}, vocabulary {a.vocabulary}, "
+        f"context {a.context}{window}, {r.optimizer}, batch {r.batch_tokens}"
+    )

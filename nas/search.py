@@ -12,9 +12,10 @@ from dataclasses import replace
 from typing import Any
 
 from nas import outcome as outcomes
-from nas.appraise import Appraiser, Correction
-from nas.candidate import Candidate
+from nas.appraise import Appraiser
+from nas.candidate import Candidate, describe
 from nas.curve import rung_losses
+from nas.devices import Devices, device_of
 from nas.errors import InfeasibleError, NasError, StateError
 from nas.forecast import Forecast, allowance, forecast
 from nas.gate import Admitted
@@ -36,12 +37,12 @@ from nas.records import (
     SearchRecord,
     Verdict,
 )
+from nas.recovery import abandon, cancel_candidate
 from nas.space import Space
 from nas.spec import SearchSpec
 from nas.units import format_flops
 
 MAXIMUM_LOST = 3  # attempts of a candidate that may be lost before it counts as failed
-GONE_SECONDS = 60.0  # that a device was neither free nor at work before others take over its candidates
 MAXIMUM_FAILED = 3  # candidates in a row that may fail before the search does
 
 
@@ -88,14 +89,8 @@ class Search:
         )
         lines = store.ledger(record.id)
         self._ledger = Ledger(record.id, spec.budget.search_compute, spec.budget.final_compute, lines)
-        self._devices = dict(devices) if devices else {"": appraiser}
-        self._corrections = {name: Correction(own) for name, own in self._devices.items()}
-        self._asked = dict.fromkeys(self._devices, clock())  # when each device was last free
-        for line in lines:
-            if line.kind == "reserve" and line.number is not None:
-                self._correction(known[line.number]).started(line.number)
-            elif line.kind == "settle" and line.number is not None:
-                self._correction(known[line.number]).ended(known[line.number])
+        self._devices = Devices(devices or {"": appraiser}, clock)
+        self._devices.learn(lines, {own.number: own for own in known})
         self._running: dict[int, CandidateRecord] = {}
         self._unfinished = deque(own for own in known if not own.state.terminal and own.plan)
         self._given = deque(own for own in known if not own.state.terminal and not own.plan)
@@ -178,7 +173,7 @@ class Search:
 
     def next(self, device: str = "") -> Assignment | Wait | Done:
         """The next run on a device: a lost one again, a new candidate, or the final run when the search is over."""
-        self._asked[device] = self._clock()
+        self._devices.is_free(device)
         if self._cancelled:
             return Wait() if self._running else Done(self._closed)
         own = next((record for record in self._unfinished if self._may_run(record, device)), None)
@@ -205,30 +200,18 @@ class Search:
 
     # --- devices ---
 
-    def _appraiser_of(self, device: str) -> Appraiser:
-        return self._devices.get(device, self._appraiser)
-
-    def _correction(self, record: CandidateRecord) -> Correction:
-        return self._corrections.get(record.plan.get("device", ""), next(iter(self._corrections.values())))
+    @property
+    def _at_work(self) -> set[str]:
+        return {device_of(own) for own in self._running.values()}
 
     def _may_run(self, record: CandidateRecord, device: str) -> bool:
-        """On the device that it was planned for; on any when that one has not been free for long."""
-        planned = record.plan.get("device", "")
-        return planned in ("", device) or planned not in self._present()
-
-    def _present(self) -> list[str]:
-        """Devices that have asked of late, or are at work."""
-        at_work = {own.plan.get("device", "") for own in self._running.values()}
-        now = self._clock()
-        return [name for name, at in self._asked.items() if now - at < GONE_SECONDS or name in at_work]
+        return self._devices.may_run(record, device, self._at_work)
 
     def _fastest(self) -> str:
         """The device for the final run: the one that is quickest with the best candidate of the search."""
         chosen = choose(self.spec, self._store.candidates(self.id))
-        if chosen is None or len(self._present()) < 2:
-            return self._present()[0]
-        candidate = Candidate.from_dict(chosen.candidate)
-        return min(self._present(), key=lambda name: self._appraiser_of(name).plan(candidate, self._grant).seconds)
+        best = Candidate.from_dict(chosen.candidate) if chosen is not None else None
+        return self._devices.fastest(best, self._grant, self._at_work)
 
     def _next_candidate(self, device: str) -> Assignment | None:
         """``None`` when there is none now, or with a reason in ``_closed`` none any more."""
@@ -247,7 +230,7 @@ class Search:
         return self._dispatch(proposal, plan)
 
     def _plan(self, candidate: Candidate, device: str) -> Plan:
-        return replace(self._appraiser_of(device).plan(candidate, self._grant), device=device)
+        return replace(self._devices.appraiser(device).plan(candidate, self._grant), device=device)
 
     def _next_given(self, device: str) -> Assignment | None:
         record = self._given[0]
@@ -341,7 +324,7 @@ class Search:
         self._store.add_ledger([self._ledger.reserve(SEARCH, number, plan.flops, self._now())])
         self._start(record, 0)
         self._event("started", f"candidate {number} ({record.origin}): {describe(candidate)}", number)
-        self._correction(record).started(number)
+        self._devices.started(record)
 
     def _record(self, number: int, proposal: Proposal, **own: Any) -> CandidateRecord:
         return CandidateRecord(
@@ -366,7 +349,7 @@ class Search:
         left = (budget.total.time if final else budget.search_time) - self.elapsed
         own = math.inf if final else budget.candidate.time - spent
         deadline = max(0.0, min(left, own))
-        appraiser, share = self._appraiser_of(record.plan.get("device", "")), record.plan.get("share", 1.0)
+        appraiser, share = self._devices.appraiser(device_of(record)), record.plan.get("share", 1.0)
         return Assignment(
             search_id=self.id,
             number=record.number,
@@ -473,7 +456,7 @@ class Search:
                 self._requeue(record, outcome)
                 return
             done = self._settle(record, outcome)
-        self._correction(done).ended(done)
+        self._devices.ended(done)
         self._proposer.learn(done)
         self._ended(done)
         self._failed_in_a_row = self._failed_in_a_row + 1 if done.state is CandidateState.FAILED else 0
@@ -524,7 +507,7 @@ class Search:
     def _cancel(self, record: CandidateRecord) -> None:
         done = cancel_candidate(self._store, self._ledger, record, self._now())
         if record.plan:
-            self._correction(done).ended(done)
+            self._devices.ended(done)
         self._proposer.learn(done)
         self._ended(done)
 
@@ -538,7 +521,7 @@ class Search:
         free = self._ledger.balance(FINAL).free
         grant = Allowance(free, self.spec.budget.total.time - self.elapsed, self._grant.memory)
         origin = Candidate.from_dict(chosen.candidate)
-        candidate, plan = self._appraiser_of(device).final_run(origin, chosen.train_flops_planned, grant)
+        candidate, plan = self._devices.appraiser(device).final_run(origin, chosen.train_flops_planned, grant)
         plan = replace(plan, device=device)
         if plan.steps < 1 or plan.flops > free:
             self._event("no-final", "what is left does not pay for a final run", level="warning")
@@ -563,7 +546,7 @@ class Search:
             self._store.add_ledger([self._ledger.reserve(FINAL, number, plan.flops, self._now())])
             self._start(record, 0)
             self._event("final", f"final run {number}: {record.reason}: {describe(candidate)}", number)
-        self._correction(record).started(number)
+        self._devices.started(record)
         return self._assignment(record, attempt=0)
 
 
@@ -585,18 +568,6 @@ def _with_measured(record: CandidateRecord, outcome: Outcome) -> dict[str, Any]:
     return dict(record.costs) if measured is None else {**record.costs, "memory_measured": measured}
 
 
-def describe(candidate: Candidate) -> str:
-    """A candidate in a line."""
-    a, r = candidate.architecture, candidate.recipe
-    grouped = f"/{a.kv_heads}" if a.heads != a.kv_heads else ""
-    heads = f"{a.heads}{grouped} heads of {a.head_size}"
-    window = f", windows {a.window_pattern} of {a.window}" if a.window else ""
-    return (
-        f"{a.depth} layers, width {a.width}, {heads}, MLP {a.mlp_width}, vocabulary {a.vocabulary}, "
-        f"context {a.context}{window}, {r.optimizer}, batch {r.batch_tokens}"
-    )
-
-
 def _comparable(peer: CandidateRecord, own: CandidateRecord) -> bool:
     """The same schedule shape, budget and bound; the final run and what broke are nobody's peers."""
     if peer.origin is Origin.FINAL or peer.time_bound != own.time_bound:
@@ -606,37 +577,6 @@ def _comparable(peer: CandidateRecord, own: CandidateRecord) -> bool:
     shape = ("warmup", "cooldown", "floor")
     mine, theirs = own.candidate["recipe"], peer.candidate["recipe"]
     return all(mine.get(name) == theirs.get(name) for name in shape) and own.plan["bound"] == peer.plan["bound"]
-
-
-def abandon(store: Store, search_id: str, at: float) -> None:
-    """Puts back in the queue what a driver that died has left in training. For the holder of the search's lease."""
-    for record in store.candidates(search_id):
-        if record.state is not CandidateState.TRAINING:
-            continue
-        with store.transaction():
-            store.update_candidate(search_id, record.number, state=CandidateState.QUEUED)
-            for own in store.attempts(search_id, record.number):
-                if own.finished_at is None:
-                    ended = {"finished_at": at, "outcome": outcomes.ABANDONED}
-                    store.update_attempt(search_id, record.number, own.attempt, **ended)
-            message = f"candidate {record.number} goes back in the queue: nobody heard how its last attempt ended"
-            store.add_event(search_id, "abandoned", message, at=at, number=record.number, level="warning")
-
-
-def cancel_candidate(store: Store, ledger: Ledger, record: CandidateRecord, at: float) -> CandidateRecord:
-    """Settles a candidate that waits in the queue for ever; what it has spent is that of its last point."""
-    points = store.points(record.search_id, record.number)
-    last = points[-1] if points else None
-    changes: dict[str, Any] = {"state": CandidateState.CANCELLED, "finished_at": at}
-    if last is not None:
-        changes |= {"train_flops_spent": last.flops, "eval_flops": last.eval_flops, "seconds": last.seconds}
-    with store.transaction():
-        done = store.update_candidate(record.search_id, record.number, **changes)
-        if record.plan:
-            spent = done.train_flops_spent + done.eval_flops
-            store.add_ledger([ledger.settle(record.number, spent, done.seconds, at, outcomes.CANCELLED)])
-        store.add_event(record.search_id, str(done.state), outcomes.sentence(done), at=at, number=done.number)
-    return done
 
 
 def prepare(spec: SearchSpec, space: Space, appraiser: Appraiser) -> Forecast:

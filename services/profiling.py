@@ -7,6 +7,7 @@ import torch
 
 from nas.calibration import DeviceProfile, Estimate, Trace, estimated
 from nas.candidate import Candidate
+from nas.candidate import describe as describe_candidate
 from nas.catalogue import find_device
 from nas.cost import FLOP_CONVENTION, Cost
 from nas.errors import SpecError
@@ -14,7 +15,6 @@ from nas.measure.calibrate import profile_device
 from nas.measure.probe import Probe, ProbeRequest, probe
 from nas.measure.tracer import Tracer
 from nas.ports import Store
-from nas.search import describe as describe_candidate
 from nas.units import format_bytes, format_count, format_flops, format_seconds
 from services.device import Device, device_here
 from services.profiles import Here, Tell, count_threads, describe, find, keep

@@ -9,7 +9,7 @@ import torch
 from ruamel.yaml import YAML
 
 from nas.appraise import Appraiser
-from nas.candidate import Candidate
+from nas.candidate import Candidate, describe
 from nas.cost import FLOP_CONVENTION, Cost
 from nas.data.corpora import check_long_enough, load_corpus
 from nas.data.storage import atomic_file
@@ -20,7 +20,6 @@ from nas.gate import Rejected
 from nas.measure.probe import ProbeRequest, probe
 from nas.outcome import INTERRUPTED
 from nas.plan import Allowance, Plan, Speed, dial, step_flops
-from nas.search import describe
 from nas.space import Space, load_space
 from nas.spec import Limits
 from nas.train.checkpoint import Checkpoint

@@ -8,11 +8,12 @@ import pytest
 
 from nas.appraise import Appraiser
 from nas.data.texts import Texts
+from nas.devices import GONE_SECONDS
 from nas.forecast import allowance
 from nas.plan import Speed
 from nas.ports import Assignment, Done, Outcome, Wait
 from nas.records import CandidateState, Origin
-from nas.search import GONE_SECONDS, Search
+from nas.search import Search
 from tests.helpers import SPEED, World, Worlds, spec_of
 
 FAST, SLOW = "fast", "slow"

@@ -12,7 +12,7 @@ import pytest
 from optuna.trial import FrozenTrial, TrialState
 
 from nas.appraise import Appraiser
-from nas.candidate import Candidate
+from nas.candidate import Candidate, describe
 from nas.data.texts import Texts
 from nas.errors import InfeasibleError, NasError, StateError
 from nas.gate import MINIMUM_STEPS
@@ -24,7 +24,8 @@ from nas.ports import Assignment, Done, Outcome, Wait
 from nas.propose import RANDOM_AFTER, UNIFORM_SEEDS
 from nas.prune import Policy, Standing, decide
 from nas.records import CandidateRecord, CandidateState, CurvePoint, LedgerRecord, Origin, Verdict
-from nas.search import MAXIMUM_FAILED, MAXIMUM_LOST, Search, abandon, choose, describe, prepare
+from nas.recovery import abandon
+from nas.search import MAXIMUM_FAILED, MAXIMUM_LOST, Search, choose, prepare
 from nas.space import Knobs, load_space
 from nas.spec import SearchSpec
 from tests.helpers import SMALL, SPACE, SPEED, Fated, Simulation, Watched, World, Worlds, spec_of, study_of, timeless

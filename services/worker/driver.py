@@ -18,7 +18,8 @@ from nas.ledger import FINAL, SEARCH, Ledger
 from nas.ports import Engine, Store, Suggester
 from nas.propose import UNIFORM_SEEDS
 from nas.records import CandidateRecord, CandidateState, Origin, RequestKind, RequestRecord, SearchRecord, SearchState
-from nas.search import Search, abandon, cancel_candidate
+from nas.recovery import abandon, cancel_candidate
+from nas.search import Search
 from nas.space import Space, load_space
 from nas.spec import SearchSpec, parse_spec
 from nas.train.checkpoint import CHECKPOINT, Checkpoint

@@ -13,7 +13,7 @@ from pathlib import Path
 from nas.errors import LeaseError, StorageError
 from nas.ports import Store
 from nas.records import LeaseRecord, SearchRecord, SearchState
-from nas.search import abandon
+from nas.recovery import abandon
 
 LEASE_SECONDS = 30.0
 RENEW_SECONDS = 5.0

@@ -47,7 +47,7 @@ def test_every_module_has_its_layer() -> None:
     assert found <= named
 
 
-@pytest.mark.parametrize("module", [*PURE["source_modules"], "services.cli.main"])
+@pytest.mark.parametrize("module", [*PURE["source_modules"], "services.cli.main", "services.doctor"])
 def test_the_pure_core_and_help_are_light(module: str) -> None:
     done = subprocess.run([sys.executable, "-c", IMPORT, module], capture_output=True, text=True, check=True)
     assert sorted(HEAVY & set(json.loads(done.stdout))) == []

@@ -1,10 +1,9 @@
 """Parts three and four: two drivers for one search, a damaged checkpoint, a database that goes away, a full disk."""
 
 import contextlib
-import ctypes
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,6 +11,7 @@ from benchmarks.chaos.databases import Postgres
 from benchmarks.chaos.kills import conclude
 from benchmarks.chaos.subject import Subject, spec, subject, tail
 from benchmarks.chaos.verify import Records
+from benchmarks.disks import small_disk
 from benchmarks.machine import table
 
 PAUSED = 130
@@ -160,19 +160,6 @@ def _pause_in_training(own: Subject) -> list[Path]:
         own.killed_at = time.time()
         own.resume()
     return []
-
-
-@contextlib.contextmanager
-def small_disk(folder: Path, size: str) -> Iterator[bool]:
-    """A file system of that size; false where this process may not mount one."""
-    folder.mkdir()
-    library = ctypes.CDLL(None, use_errno=True)
-    mounted = library.mount(b"tmpfs", bytes(folder), b"tmpfs", 0, f"size={size}".encode()) == 0
-    try:
-        yield mounted
-    finally:
-        if mounted:
-            library.umount2(bytes(folder), 2)  # MNT_DETACH
 
 
 def drivers() -> list[Trouble]:

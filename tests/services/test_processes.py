@@ -1,7 +1,6 @@
 """The command as a process: interrupted, killed, on a terminal, on a full disk, with a reader that has gone."""
 
 import contextlib
-import ctypes
 import os
 import re
 import resource
@@ -9,15 +8,15 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from benchmarks.disks import small_disk
 from nas.adapters.sql.store import open_store
 from nas.records import CandidateRecord, SearchRecord
 from tests.services.conftest import Finished
-from tests.services.driving import COMMAND, Place, ending, gone, group, interrupt, said_until
+from tests.services.driving import COMMAND, Place, ending, gone, group, interrupt, knows_this_machine, said_until
 from tests.services.terminal import COLUMNS, Terminal, screen
 
 HEAVY = ("torch", "ray", "optuna", "sqlalchemy", "alembic", "numpy", "transformers", "plotly", "pandas")
@@ -141,21 +140,14 @@ def test_ctrl_c_before_the_search_began(place: Place) -> None:
     assert place.run("ls", "-o", "id").out == ""
 
 
-@contextlib.contextmanager
-def small_disk(folder: Path, size: str) -> Iterator[bool]:
-    """A file system of that size; false where this process may not mount one."""
-    folder.mkdir()
-    library = ctypes.CDLL(None, use_errno=True)
-    mounted = library.mount(b"tmpfs", bytes(folder), b"tmpfs", 0, f"size={size}".encode()) == 0
-    try:
-        yield mounted
-    finally:
-        if mounted:
-            library.umount2(bytes(folder), 2)  # MNT_DETACH
-
-
 def test_a_full_disk(place: Place) -> None:
-    with small_disk(place.home, "8m") as mounted, ending(place.start("run", "tiny.yaml")) as process:
+    with small_disk(place.home, "8m") as mounted:
+        knows_this_machine(f"sqlite:///{place.home / 'nas.db'}")
+        run_out_of_disk(place, mounted)
+
+
+def run_out_of_disk(place: Place, mounted: bool) -> None:
+    with ending(place.start("run", "tiny.yaml")) as process:
         said_until(process, r"candidate 0 \(")
         if mounted:
             filler = place.home / "filler"

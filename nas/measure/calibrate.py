@@ -1,11 +1,11 @@
 """A device's profile from real steps: some shapes are probed, and what they took is fitted to their traces."""
 
-import math
 import random
 import statistics
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import islice
 
 import numpy as np
 
@@ -13,7 +13,6 @@ from nas.calibration import Calibration, DeviceProfile, Fingerprint, MemoryFit, 
 from nas.candidate import Candidate, Recipe
 from nas.cost import memory_bound, step_elements, step_operations
 from nas.errors import ProbeError, ProfileError
-from nas.measure.fingerprint import memory_here
 from nas.measure.fit import held_out, matrix, non_negative
 from nas.measure.probe import Probe, ProbeRequest, probe
 from nas.measure.tracer import Tracer
@@ -21,7 +20,7 @@ from nas.plan import Compiles, Speed, step_flops
 from nas.space import load_space
 from nas.units import format_bytes
 
-FULL, SHORT = 20, 12
+FULL, SHORT = 20, 16
 """Probes of a profile; a search that finds none makes a short one."""
 COMPILES = {"cpu": Compiles(seconds=25.0, speedup=1.07), "cuda": Compiles(seconds=60.0, speedup=1.4)}
 """What compiling was seen to cost and bring (docs/results/throughput.md), where a profile does not say."""
@@ -36,8 +35,8 @@ LEAST_ERROR = 0.01
 """Relative; no prediction is called better than that."""
 FEWEST = 8
 """Probes that a fit of five coefficients needs at least."""
-DRAWN, NEAREST = 160, 8
-"""Of those that are drawn for a probe, by their FLOPs: one of them is taken, so that other sizes vary too."""
+DRAWN = 2000
+"""Candidates, of which those are taken that fit."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,19 +94,20 @@ def profile_device(
 
 
 def shapes(device: str, fingerprint: Fingerprint, count: int, seed: int = 0) -> Iterator[ProbeRequest]:
-    """Steps to probe, of all sizes: candidates of a shipped space with passes of some sequences, every fourth
-    recomputing its activations."""
-    backend = fingerprint.backend
-    space = load_space(SPACES[backend])
-    memory = MEMORY_SHARE * (fingerprint.memory_bytes or memory_here())
-    least, most = STEP_FLOPS[backend]
-    rng = random.Random(seed)
-    for index in range(count):
-        target = least * (most / least) ** ((index + 0.5) / count)
-        own = rng.choice(_near(target, lambda: _drawn(space.decode(space.sample(rng)), rng), memory))
+    """Steps to probe, the smallest first: candidates of a shipped space as they are drawn, with passes of some
+    sequences, every fourth recomputing its activations. What is probed should be like what is predicted.
+
+    Raises `ProfileError` when none fits the device.
+    """
+    space, rng = load_space(SPACES[fingerprint.backend]), random.Random(seed)
+    drawn = (_drawn(space.decode(space.sample(rng)), rng) for _ in range(DRAWN))
+    fitting = list(islice((own for own in drawn if _fits(*own, fingerprint)), count))
+    if not fitting:
+        raise ProfileError(f"{fingerprint.name} has {format_bytes(fingerprint.memory_bytes)}: too little for any probe")
+    for index, (candidate, micro_batch) in enumerate(sorted(fitting, key=lambda own: step_flops(own[0]))):
         yield ProbeRequest(
-            own[0],
-            own[1],
+            candidate,
+            micro_batch,
             recompute=index % 4 == 3,
             device=device,
             threads=fingerprint.threads,
@@ -115,12 +115,10 @@ def shapes(device: str, fingerprint: Fingerprint, count: int, seed: int = 0) -> 
         )
 
 
-def _near(target: float, draw: Callable[[], tuple[Candidate, int]], memory: float) -> list[tuple[Candidate, int]]:
-    """Of some that are drawn and fit, those whose steps are nearest to so many FLOPs."""
-    drawn = [own for own in (draw() for _ in range(DRAWN)) if memory_bound(*own) <= memory]
-    if not drawn:
-        raise ProfileError(f"a device must have {format_bytes(memory)} for a probe, and no candidate is as small")
-    return sorted(drawn, key=lambda own: abs(math.log(step_flops(own[0]) / target)))[:NEAREST]
+def _fits(candidate: Candidate, micro_batch: int, fingerprint: Fingerprint) -> bool:
+    least, most = STEP_FLOPS[fingerprint.backend]
+    memory = MEMORY_SHARE * fingerprint.memory_bytes
+    return least <= step_flops(candidate) <= most and memory_bound(candidate, micro_batch) <= memory
 
 
 def _drawn(candidate: Candidate, rng: random.Random) -> tuple[Candidate, int]:

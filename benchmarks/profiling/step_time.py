@@ -22,8 +22,8 @@ ABOUT = """\
 {count} candidates of {space} of {least} to {most} a step. Measured is the
 least of the steps that were timed{clock}, in {rounds} fresh processes. The {own} probes of a full profile are made
 among them, in random order, because the machine's speed drifts. By traces: their fit to what traces count; by closed
-forms: their fit for candidates that are not traced. Above the upper end: how often a step took longer than the prediction's
-interval holds, which is of the 90th percentile of errors."""
+forms: their fit for candidates that are not traced. Above the upper end: how often a step took longer than the
+prediction's interval holds, which is of the 90th percentile of errors."""
 ONE_THREAD = " (one thread, its processor time)"
 
 

@@ -117,7 +117,7 @@ def shapes(device: str, fingerprint: Fingerprint, count: int, seed: int = 0) -> 
 
 def _fits(candidate: Candidate, micro_batch: int, fingerprint: Fingerprint) -> bool:
     least, most = STEP_FLOPS[fingerprint.backend]
-    memory = MEMORY_SHARE * fingerprint.memory_bytes
+    memory = MEMORY_SHARE * (fingerprint.memory_bytes or memory_here())
     return least <= step_flops(candidate) <= most and memory_bound(candidate, micro_batch) <= memory
 
 

@@ -13,6 +13,7 @@ from nas.calibration import Calibration, DeviceProfile, Fingerprint, MemoryFit, 
 from nas.candidate import Candidate, Recipe
 from nas.cost import memory_bound, step_elements, step_operations
 from nas.errors import ProbeError, ProfileError
+from nas.measure.fingerprint import memory_here
 from nas.measure.fit import held_out, matrix, non_negative
 from nas.measure.probe import Probe, ProbeRequest, probe
 from nas.measure.tracer import Tracer

@@ -1,6 +1,8 @@
 """Texts that several parts train and plan on."""
 
+import contextlib
 import random
+import signal
 
 import pytest
 import torch
@@ -8,6 +10,12 @@ from hypothesis import settings
 
 from nas.data.corpora import Corpus, Document, load_corpus
 from nas.data.texts import Texts
+
+if (
+    signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+):  # so shells begin what runs in the background
+    with contextlib.suppress(ValueError):
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 settings.register_profile("nas", deadline=None)  # machines differ in speed; laws do not
 settings.load_profile("nas")

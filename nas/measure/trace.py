@@ -9,6 +9,8 @@ Attention is one operator here as on the device: its scores are never in memory.
 docs/results/profiling.md.
 """
 
+import signal
+import threading
 import weakref
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -54,7 +56,7 @@ def trace_step(
     for tensor in (*model.parameters(), *model.buffers(), *_make_state(optimizers), tokens):
         recorder.hold(tensor)
     resident = recorder.live
-    with standing_for(backend), recorder:
+    with _interrupted_afterwards(), standing_for(backend), recorder:
         if accumulation > 1:
             _make_gradients(model)
         with recorder.phase() as forward:
@@ -93,6 +95,22 @@ def _make_gradients(model: Transformer) -> None:
     """As the pass before leaves them."""
     for parameter in model.parameters():
         parameter.grad = torch.empty_like(parameter)
+
+
+@contextmanager
+def _interrupted_afterwards() -> Iterator[None]:
+    """Ctrl-C waits for the end of the block: raised while a storage is freed, Python would say so and go on."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    seen: list[int] = []
+    former = signal.signal(signal.SIGINT, lambda number, frame: seen.append(number))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, former)
+    if seen:
+        signal.raise_signal(signal.SIGINT)
 
 
 # --- what is recorded ---

@@ -11,9 +11,7 @@ from hypothesis import settings
 from nas.data.corpora import Corpus, Document, load_corpus
 from nas.data.texts import Texts
 
-if (
-    signal.getsignal(signal.SIGINT) is signal.SIG_IGN
-):  # so shells begin what runs in the background
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # so shells begin what runs in the background
     with contextlib.suppress(ValueError):
         signal.signal(signal.SIGINT, signal.default_int_handler)
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from dashboards.view import SearchView, Standing
 from nas.records import CandidateRecord, Origin, SearchState
-from nas.units import format_bytes, format_count, format_flops
+from nas.units import format_bytes, format_count, format_flops, format_seconds
 
 MEASURED = "measured"  # read off a run or a clock; varies from seed to seed
 CALCULATED = "calculated"  # exact, by a closed form and the named FLOP convention
@@ -40,7 +40,9 @@ QUANTITIES: Mapping[str, Quantity] = {
     "flops_per_byte": Quantity("forward compute", "FLOPs per byte of text", CALCULATED, format_flops),
     "kv_bytes_per_byte": Quantity("key/value cache", "bytes per byte of text", CALCULATED, format_bytes),
     "weight_bytes": Quantity("size of the weights", "bytes", CALCULATED, format_bytes),
-    "memory_bytes": Quantity("peak memory", "bytes", PREDICTED, format_bytes),
+    "peak_memory": Quantity("peak memory", "bytes", PREDICTED, format_bytes),
+    "train_seconds": Quantity("training time", "seconds", PREDICTED, format_seconds),
+    "latency_ms_per_kb": Quantity("latency", "milliseconds for a kB of text", MEASURED, "{:.3g} ms".format),
 }
 
 ORIGINS: Mapping[Origin, str] = {

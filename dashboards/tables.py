@@ -245,7 +245,7 @@ def events(view: SearchView) -> Table:
 
 
 def _costs(view: SearchView) -> list[str]:
-    return list(dict.fromkeys([*view.costs, "params", "memory_bytes"]))
+    return list(dict.fromkeys([*view.costs, "params", "peak_memory"]))
 
 
 def _loss_column() -> Column:

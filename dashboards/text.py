@@ -84,7 +84,7 @@ def front_plot(view: SearchView, width: int = 72, height: int = 18) -> str:
 
 def _costs(view: SearchView) -> list[str]:
     """The costs a table shows: the objectives, then parameters and memory."""
-    return list(dict.fromkeys([*view.costs, "params", "memory_bytes"]))
+    return list(dict.fromkeys([*view.costs, "params", "peak_memory"]))
 
 
 def _state(view: SearchView, record: CandidateRecord) -> str:

@@ -3,17 +3,19 @@
 import math
 import statistics
 from dataclasses import dataclass, field, replace
+from typing import Any
 
+from nas.calibration import DecodeFit
 from nas.candidate import Candidate
-from nas.cost import Cost, cost
+from nas.cost import Cost, cost, latency_ms_per_kb
 from nas.curve import RUNGS, rung_steps
 from nas.gate import MINIMUM_STEPS, Admitted, Needs, Rejected, Violation, admit
 from nas.native import not_native_because
 from nas.plan import Allowance, Compiles, Layout, Plan, Speed, TextFacts, lay_out, plan_run, scale
 from nas.ports import TextMeter
 from nas.predict import Predictor
-from nas.records import CandidateRecord, CandidateState, Origin
-from nas.spec import Limits
+from nas.records import CandidateRecord, CandidateState, Origin, measured_cost
+from nas.spec import LATENCY, PEAK_MEMORY, TRAIN_SECONDS, Limits
 from nas.units import format_seconds
 
 PROBE_STEPS = 3
@@ -26,6 +28,9 @@ class Appraiser:
 
     Attributes:
         speed: by closed forms, for the many candidates that are only weighed.
+        decode: how fast models write, where that is known.
+        measures_latency: whether a run begins by measuring that.
+        backend: of the device.
         predictor: for those that are to be trained, and where closed forms do not fit the memory.
         slowdown: corrects the predicted speed by what finished runs really took.
         crowding: corrects the predicted memory by what probes measured; never below 1.
@@ -39,14 +44,37 @@ class Appraiser:
     slowdown: float = 1.0
     predictor: Predictor | None = None
     crowding: float = 1.0
+    decode: DecodeFit | None = None
+    measures_latency: bool = False
+    backend: str = "cpu"
     _bytes_per_token: dict[int, float] = field(default_factory=dict, repr=False)
 
     def cost(self, candidate: Candidate) -> Cost:
         """The closed forms."""
+        return cost(candidate, self._token_bytes(candidate))
+
+    def latency(self, candidate: Candidate) -> float | None:
+        """Milliseconds that the model takes to write a thousand bytes; ``None`` where nothing is known of that."""
+        if self.decode is None:
+            return None
+        return latency_ms_per_kb(self.decode.seconds(candidate.architecture), self._token_bytes(candidate))
+
+    def costs(self, candidate: Candidate, plan: Plan) -> dict[str, Any]:
+        """All that an objective may name: the closed forms, and what is predicted of a run by the plan. Its seconds are
+        the profile's, not corrected by what runs took, so that early and late candidates compare."""
+        own = {
+            **self.cost(candidate).to_dict(),
+            PEAK_MEMORY: plan.memory_bytes,
+            TRAIN_SECONDS: plan.train_seconds / self.slowdown,
+        }
+        latency = self.latency(candidate)
+        return own if latency is None else {**own, LATENCY: latency}
+
+    def _token_bytes(self, candidate: Candidate) -> float:
         vocabulary = candidate.architecture.vocabulary
         if vocabulary not in self._bytes_per_token:
             self._bytes_per_token[vocabulary] = self.texts.bytes_per_token(vocabulary)
-        return cost(candidate, self._bytes_per_token[vocabulary])
+        return self._bytes_per_token[vocabulary]
 
     def facts(self, candidate: Candidate) -> TextFacts:
         return self.texts.facts(candidate.architecture.vocabulary, candidate.architecture.context)
@@ -63,7 +91,8 @@ class Appraiser:
     def _admit(self, candidate: Candidate, allowance: Allowance) -> Admitted | Rejected:
         needs = Needs(
             cost=self.cost(candidate),
-            memory_bytes=self.layout(candidate, allowance.memory).memory_bytes,
+            memory_bytes=self.layout(candidate, allowance.memory)[1],
+            latency_ms_per_kb=self.latency(candidate),
             native=not_native_because(candidate.architecture),
         )
         verdict = admit(needs, self.limits, allowance.flops, allowance.memory)
@@ -77,14 +106,15 @@ class Appraiser:
     def plan(self, candidate: Candidate, allowance: Allowance, *, final: bool = False) -> Plan:
         """The plan of a run; a ``final`` one has the machine to itself and scores the test split too."""
         own, predictor = self.cost(candidate), self.predictor
-        layout, seconds, probe_steps = self.layout(candidate, allowance.memory), None, 0
+        layout, memory_bytes = self.layout(candidate, allowance.memory)
+        seconds, probe_steps, compiles = None, 0, self.compiles
         if predictor is not None:
-            needed = predictor.memory(candidate, layout.micro_batch, recompute=layout.recompute)
+            needed = predictor.memory(candidate, layout)
             unsure = allowance.memory is not None and needed.high * self.crowding > allowance.memory
-            probe_steps = PROBE_STEPS if final or unsure else 0
-            layout = replace(layout, memory_bytes=round(needed.value))
-            took = predictor.seconds(candidate, layout.micro_batch, recompute=layout.recompute, alone=final)
-            seconds = took.value * self.slowdown
+            probe_steps = PROBE_STEPS if final or unsure or self.measures_latency else 0
+            memory_bytes = round(needed.value)
+            seconds = predictor.seconds(candidate, layout, alone=final).value * self.slowdown
+            compiles = self._compiles(candidate, layout, allowance.memory, alone=final)
         rungs = len(rung_steps(allowance.flops // own.step_flops, RUNGS))
         plan = plan_run(
             candidate,
@@ -94,27 +124,41 @@ class Appraiser:
             rungs=rungs,
             score_test=final,
             speed=self.speed.scaled(self.slowdown) if self.speed else None,
-            compiles=self.compiles,
+            compiles=compiles,
             precision=self.precision,
-            layout=layout,
+            laid_out=(layout, memory_bytes),
             step_seconds=seconds,
             probe_steps=probe_steps,
         )
+        if predictor is not None and plan.compile:
+            plan = replace(plan, memory_bytes=round(predictor.memory(candidate, layout, compiled=True).value))
         if predictor is None or final or predictor.backend == "cpu":
             return plan
-        share = predictor.share(candidate, layout.micro_batch, recompute=layout.recompute, compiled=plan.compile)
+        share = predictor.share(candidate, layout, compiled=plan.compile)
         return replace(plan, share=min(1.0, share * self.crowding))
 
-    def layout(self, candidate: Candidate, memory: int | None) -> Layout:
-        """Of a step within so many bytes."""
+    def layout(self, candidate: Candidate, memory: int | None) -> tuple[Layout, int]:
+        """Of a step within so many bytes, and those that it needs."""
         predictor = self.predictor
         if predictor is None:
-            return lay_out(candidate, memory)
+            return lay_out(candidate, memory, backend=self.backend)
+        return lay_out(
+            candidate,
+            memory,
+            lambda layout: round(predictor.memory(candidate, layout).value * self.crowding),
+            lambda layout: predictor.seconds(candidate, layout).value,
+            self.backend,
+        )
 
-        def needs(micro_batch: int, recompute: bool) -> int:
-            return round(predictor.memory(candidate, micro_batch, recompute=recompute).value * self.crowding)
-
-        return lay_out(candidate, memory, needs)
+    def _compiles(self, candidate: Candidate, layout: Layout, memory: int | None, *, alone: bool) -> Compiles | None:
+        """What compiling brings this candidate; ``None`` where it would not fit."""
+        predictor, compiles = self.predictor, self.compiles
+        if compiles is None or predictor is None:
+            return compiles
+        if memory is not None and predictor.memory(candidate, layout, compiled=True).value * self.crowding > memory:
+            return None
+        speedup = predictor.speedup(candidate, layout, alone=alone)
+        return compiles if speedup is None else replace(compiles, speedup=speedup)
 
     def _least_seconds(self, candidate: Candidate, allowance: Allowance) -> float:
         """Of the shortest run that the gate lets pass."""
@@ -126,8 +170,12 @@ class Appraiser:
         predictor, allowed = self.predictor, [] if allowance.memory is None else [allowance.memory]
         if predictor is not None and predictor.backend != "cpu":
             allowed.append(int(share * predictor.profile.fingerprint.memory_bytes))
-        context = predictor.profile.context_bytes if predictor is not None else 0
-        return min(allowed) - context if allowed else None
+        return min(allowed) - self.context_bytes if allowed else None
+
+    @property
+    def context_bytes(self) -> int:
+        """Of the device, that a process takes beside its tensors."""
+        return self.predictor.profile.context_bytes if self.predictor is not None else 0
 
     def rough(self) -> "Appraiser":
         """By closed forms alone, for many candidates at a time."""
@@ -161,7 +209,8 @@ def _in_time(verdict: Admitted | Rejected, seconds: float, allowed: float) -> Ad
 
 class Correction:
     """Sets an appraiser's ``slowdown`` to the median of what the runs that went to their end took against their
-    plans' prediction, and its ``crowding`` to the most that a probe measured against it."""
+    plans' prediction, and its ``crowding`` to the most that was measured against it, by a probe or by running out of
+    memory."""
 
     def __init__(self, appraiser: Appraiser) -> None:
         self._appraiser = appraiser
@@ -174,7 +223,7 @@ class Correction:
 
     def ended(self, record: CandidateRecord) -> None:
         """The run of a candidate is over."""
-        if (measured := record.costs.get("memory_measured")) is not None:
+        if (measured := measured_cost(record.costs, PEAK_MEMORY)) is not None:
             self._appraiser.crowding = max(self._appraiser.crowding, measured / record.plan["memory_bytes"])
         planned = self._planned.pop(record.number, None)
         predicted = float(record.plan["seconds"])

@@ -10,7 +10,9 @@ from dataclasses import asdict, dataclass, fields, replace
 from hashlib import sha256
 from typing import Any
 
+from nas.candidate import Architecture
 from nas.catalogue import Listed
+from nas.cost import decode_bytes, decode_operators
 from nas.plan import Compiles, Speed
 
 # --- What a step needs -----------------------------------------------------------------------------------------------
@@ -84,6 +86,10 @@ class Estimate:
     def within(cls, value: float, error: float, method: str) -> "Estimate":
         """An interval of a relative error."""
         return cls(value, value * (1 - min(error, 1.0)), value * (1 + error), method)
+
+    def times(self, factor: float) -> "Estimate":
+        """In another unit."""
+        return replace(self, value=self.value * factor, low=self.low * factor, high=self.high * factor)
 
     def to_dict(self) -> dict[str, Any]:
         return asdict(self)
@@ -186,6 +192,27 @@ class TimeFit:
 
 
 @dataclass(frozen=True, slots=True)
+class DecodeFit:
+    """Seconds of a token in use: operators are launched, weights and cache are read.
+
+    ``error`` is the largest relative error over probes that were left out of the fit in turns.
+    """
+
+    per_operator: float
+    per_byte: float
+    error: float = 0.0
+
+    @staticmethod
+    def features(architecture: Architecture) -> tuple[int, int]:
+        """What the coefficients multiply, in their order."""
+        return decode_operators(architecture), decode_bytes(architecture)
+
+    def seconds(self, architecture: Architecture) -> float:
+        operators, size = self.features(architecture)
+        return self.per_operator * operators + self.per_byte * size
+
+
+@dataclass(frozen=True, slots=True)
 class Calibration:
     """What traces of one kind of run (eager, compiled) mean on a device. ``joules`` are of a step for each second of
     it; 0 where there is no counter of energy."""
@@ -203,6 +230,7 @@ class DeviceProfile:
         key: of the fingerprint.
         context_bytes: of the device that a process takes before it has a tensor there (CUDA).
         speed: by closed forms alone, for the many candidates that are not traced.
+        decode: of models in use, one sequence at a time.
         compiled: ``None`` where it was not measured.
         compiles: what compiling costs and brings; ``None`` where it was not measured.
         probes, seconds, flops: how many were made, and what they took.
@@ -213,6 +241,7 @@ class DeviceProfile:
     fingerprint: Fingerprint
     speed: Speed
     eager: Calibration
+    decode: DecodeFit
     compiled: Calibration | None = None
     compiles: Compiles | None = None
     context_bytes: int = 0
@@ -241,11 +270,14 @@ class DeviceProfile:
         fit = self.calibration(compiled=compiled).time
         return Estimate.within(fit.seconds(trace), fit.error, self.method)
 
+    def token_seconds(self, architecture: Architecture) -> Estimate:
+        """Seconds of a token in use."""
+        return Estimate.within(self.decode.seconds(architecture), self.decode.error, self.method)
+
     def joules(self, trace: Trace, *, compiled: bool = False) -> Estimate | None:
         """Energy of a step; ``None`` where there is no counter of it."""
         watts = self.calibration(compiled=compiled).watts
-        own = self.seconds_of(trace, compiled=compiled)
-        return replace(own, value=own.value * watts, low=own.low * watts, high=own.high * watts) if watts else None
+        return self.seconds_of(trace, compiled=compiled).times(watts) if watts else None
 
     def to_dict(self) -> dict[str, Any]:
         return asdict(self)
@@ -258,6 +290,7 @@ class DeviceProfile:
             fingerprint=Fingerprint(**rest.pop("fingerprint")),
             speed=Speed(**rest.pop("speed")),
             eager=_calibration(rest.pop("eager")),
+            decode=DecodeFit(**rest.pop("decode")),
             compiled=_calibration(compiled) if compiled else None,
             compiles=Compiles(**compiles) if compiles else None,
             **rest,
@@ -305,6 +338,7 @@ def estimated(listed: Listed, torch_version: str = "") -> DeviceProfile:
         ),
         speed=Speed(per_flop, 2 * per_byte, LAUNCH_SECONDS, error=LISTED_TIME_ERROR, device="cuda", threads=0),
         eager=Calibration(MemoryFit(0.0, FRAGMENTED, LISTED_MEMORY_ERROR), seconds),
+        decode=DecodeFit(LAUNCH_SECONDS, per_byte, LISTED_TIME_ERROR),
         context_bytes=CONTEXT_BYTES,
         estimated=True,
     )

@@ -140,7 +140,10 @@ def evaluation_flops(architecture: Architecture, windows: int, scored_tokens: in
     return windows * body_flops(architecture) + scored_tokens * 2 * architecture.width * architecture.vocabulary
 
 
-LOGITS_CHUNK = 2**20  # logits made at once on the CPU (`nas.train.loss`)
+LOGITS_CHUNKS = {"cpu": (2**20, 2**18, 2**16), "cuda": (2**26, 2**24, 2**22)}
+"""Logits that the loss makes at once (`nas.train.loss`), the fastest first: on the CPU 4 MiB of them, about what a core
+keeps close; on a GPU launches cost more than cache misses."""
+LOGITS_CHUNK = LOGITS_CHUNKS["cpu"][0]
 SMALL_TENSORS = 2**16  # bytes of rotary tables, masks, indices and what the allocator rounds up
 SLACK = 1.05
 
@@ -169,10 +172,10 @@ class Footprint:
     context: int
     vocabulary: int
 
-    def bytes(self, micro_batch: int, recompute: bool) -> int:
-        """Upper bound of the peak when a pass takes so many sequences."""
+    def bytes(self, micro_batch: int, recompute: bool, logits_chunk: int = LOGITS_CHUNK) -> int:
+        """Upper bound of the peak when a pass takes so many sequences and the loss makes so many logits at once."""
         tokens = micro_batch * self.context
-        logits = min(max(LOGITS_CHUNK, self.vocabulary), tokens * self.vocabulary)
+        logits = min(max(logits_chunk, self.vocabulary), tokens * self.vocabulary)
         head = tokens * (self.stream + (0 if recompute else self.kept)) + 2 * self.embedding + 3 * logits
         block = self.stream + (self.largest_kept if recompute else self.kept) + self.temporary
         peak = max(head, tokens * block + self.embedding, self.update)
@@ -199,7 +202,9 @@ def footprint(candidate: Candidate) -> Footprint:
     )
 
 
-def memory_bound(candidate: Candidate, micro_batch: int, *, recompute: bool = False) -> int:
+def memory_bound(
+    candidate: Candidate, micro_batch: int, *, recompute: bool = False, logits_chunk: int = LOGITS_CHUNK
+) -> int:
     """Upper bound of a training step's peak memory, in bytes above the process's baseline, float32.
 
     Weights, gradients and optimizer state, and the largest of three moments: the head (all kept activations, its
@@ -209,7 +214,7 @@ def memory_bound(candidate: Candidate, micro_batch: int, *, recompute: bool = Fa
     error: never below the measured peak, and at most twice it from 20 MiB on, over sampled candidates (a test
     compares with the allocator's events on the CPU).
     """
-    return footprint(candidate).bytes(micro_batch, recompute)
+    return footprint(candidate).bytes(micro_batch, recompute, logits_chunk)
 
 
 def matrix_params(architecture: Architecture, layers: tuple[Layer, ...] | None = None) -> int:
@@ -257,3 +262,26 @@ def step_operations(candidate: Candidate, accumulation: int = 1) -> int:
     per_layer = 90 + (30 if architecture.qk_norm else 0) + (30 if architecture.window else 0)
     optimizer = 150 if candidate.recipe.optimizer == "muon" else 10
     return accumulation * (architecture.depth * per_layer + 60) + optimizer
+
+
+# --- In use: a token at a time, with the keys and values of those before it kept (`nas.train.decode`) ---
+
+
+def decode_bytes(architecture: Architecture) -> int:
+    """Bytes that the next token reads, float32: weights, of the embedding the head's share alone, and half of a full
+    cache."""
+    layers, size = architecture.layers(), architecture.head_size
+    positions = architecture.context // 2
+    cache = sum(2 * layer.kv_heads * size * min(layer.window or positions, positions) for layer in layers)
+    untied = 0 if architecture.tied else architecture.vocabulary * architecture.width
+    return FLOAT * (params(architecture, layers) - untied + cache)
+
+
+def decode_operators(architecture: Architecture) -> int:
+    """Operators that the next token launches, to the one on the CPU."""
+    return 9 + architecture.depth * (49 if architecture.qk_norm else 35)
+
+
+def latency_ms_per_kb(token_seconds: float, bytes_per_token: float) -> float:
+    """Milliseconds for a thousand bytes of text."""
+    return 1e6 * token_seconds / bytes_per_token

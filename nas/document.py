@@ -1,5 +1,6 @@
 """YAML 1.2 documents read field by field, so that every complaint names the field, the rule, the value and the line."""
 
+import math
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
@@ -156,6 +157,14 @@ def whole(minimum: int) -> Callable[[Any, str], int]:
         return int(value)
 
     return parse
+
+
+def positive(value: Any, field: str) -> float:
+    """A parser for `Fields.read`: a finite number above 0."""
+    number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    if not number or not 0 < value < math.inf:
+        raise SpecError(field, "must be a number above 0", plain(value))
+    return float(value)
 
 
 def one_of(*names: str) -> Callable[[Any, str], str]:

@@ -11,6 +11,7 @@ NasError                    anything this project raises on purpose      exit 1
 │   └── LeaseError          the search is driven by another, or no more by us
 ├── ProfileError            a cost that cannot be told: an operator without formula, counts that differ      exit 1
 │   └── ProbeError          real steps that did not end well: out of memory, hung, died, failed
+├── CrowdedError            a device whose memory others have filled      exit 1
 ├── ExportError             a candidate that cannot be written faithfully      exit 1
 ├── StorageError            a disk or a database that refuses      exit 1
 │   ├── DiskFullError       no space left
@@ -131,6 +132,10 @@ class ProbeError(ProfileError):
 
 
 _PROBE_ENDS = {"out_of_memory": "ran out of memory", "hung": "hung", "died": "died", "failed": "failed"}
+
+
+class CrowdedError(NasError):
+    """A device whose memory others have filled; no candidate is to blame."""
 
 
 class ExportError(NasError):

@@ -53,8 +53,16 @@ class Forecast:
 
 def allowance(spec: SearchSpec) -> Allowance:
     """What each candidate of the search may take."""
-    own = spec.budget.candidate
-    return Allowance(own.compute, own.time, own.memory)
+    own, limits = spec.budget.candidate, spec.limits
+    seconds = own.time if limits.train_seconds is None else min(own.time, limits.train_seconds)
+    memory = [size for size in (own.memory, limits.peak_memory) if size is not None]
+    return Allowance(own.compute, seconds, min(memory, default=None))
+
+
+def final_allowance(spec: SearchSpec, flops: int, seconds: float = math.inf) -> Allowance:
+    """What the final run may take of what is left."""
+    most = spec.limits.train_seconds
+    return Allowance(flops, seconds if most is None else min(seconds, most), allowance(spec).memory)
 
 
 def forecast(spec: SearchSpec, space: Space, appraiser: Appraiser) -> Forecast:
@@ -71,7 +79,7 @@ def forecast(spec: SearchSpec, space: Space, appraiser: Appraiser) -> Forecast:
     plan = appraiser.plan(typical, grant)
     if plan.flops > spec.budget.search_compute or plan.seconds > spec.budget.search_time:
         raise InfeasibleError(_too_dear_message(spec, plan))
-    final_grant = Allowance(spec.budget.final_compute or grant.flops, memory=grant.memory)
+    final_grant = final_allowance(spec, spec.budget.final_compute or grant.flops)
     _, final = appraiser.final_run(typical, plan.train_flops, final_grant)
     by_compute = spec.budget.search_compute / max(1, plan.flops)
     by_time = math.inf
@@ -91,7 +99,7 @@ def forecast(spec: SearchSpec, space: Space, appraiser: Appraiser) -> Forecast:
         epochs=plan.epochs,
         final_epochs=final.epochs,
         seconds=seconds if plan.seconds else math.inf,
-        reference=_reference(spec, [*admitted, *baselines], appraiser),
+        reference=_reference(spec, [*admitted, *baselines], rough),
     )
 
 
@@ -128,6 +136,7 @@ def _too_dear_message(spec: SearchSpec, plan: Plan) -> str:
 
 def _reference(spec: SearchSpec, admitted: Iterable[Candidate], appraiser: Appraiser) -> tuple[float, ...]:
     """A little beyond the worst that admitted candidates can cost, and a loss that nothing trained exceeds."""
-    costs = [appraiser.cost(candidate) for candidate in admitted]
-    worst = [WORST_LOSS if name == LOSS else max(getattr(own, name) for own in costs) for name in spec.minimize]
+    grant = allowance(spec)
+    costs = [appraiser.costs(candidate, appraiser.plan(candidate, grant)) for candidate in admitted]
+    worst = [WORST_LOSS if name == LOSS else max(own[name] for own in costs) for name in spec.minimize]
     return tuple(float(value) for value in reference_point(worst, margin=0.1))

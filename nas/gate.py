@@ -20,6 +20,7 @@ _FORMATS = {
     "weight_bytes": format_bytes,
     "memory": format_bytes,
     "compute": format_flops,
+    "latency_ms_per_kb": "{:.3g} ms".format,
 }
 
 
@@ -30,11 +31,13 @@ class Needs:
     Attributes:
         cost: the closed forms.
         memory_bytes: upper bound of peak memory under the leanest plan.
+        latency_ms_per_kb: predicted; ``None`` where nothing is known of the device.
         native: why transformers cannot express the candidate; ``None`` if it can.
     """
 
     cost: Cost
     memory_bytes: int
+    latency_ms_per_kb: float | None = None
     native: str | None = None
 
 
@@ -98,6 +101,8 @@ def _checks(needs: Needs, limits: Limits, compute: int, memory: int | None) -> l
         checks.append(Violation("kv_bytes_per_byte", cost.kv_bytes_per_byte, limits.kv_bytes_per_byte))
     if limits.weight_bytes is not None:
         checks.append(Violation("weight_bytes", cost.weight_bytes, limits.weight_bytes))
+    if limits.latency_ms_per_kb is not None and needs.latency_ms_per_kb is not None:
+        checks.append(Violation("latency_ms_per_kb", needs.latency_ms_per_kb, limits.latency_ms_per_kb))
     if limits.export == "native":
         beyond = needs.native is not None
         checks.append(Violation("export", 2.0 if beyond else 1.0, 1.0, needs.native or ""))

@@ -10,6 +10,7 @@ from nas.units import format_flops, format_seconds
 
 COMPLETED, STOPPED, DIVERGED, CANCELLED = "completed", "stopped", "diverged", "cancelled"
 OUT_OF_MEMORY, LOST = "out_of_memory", "lost"
+OVER_LIMIT = "over_limit"  # a limit on the result, by what was measured before the run
 INTERRUPTED = "interrupted"  # the candidate goes on another time, from its checkpoint
 ABANDONED = "abandoned"  # of an attempt whose driver died: nobody heard how it ended
 
@@ -19,6 +20,7 @@ _STATES = {
     DIVERGED: CandidateState.DIVERGED,
     CANCELLED: CandidateState.CANCELLED,
     OUT_OF_MEMORY: CandidateState.REJECTED,
+    OVER_LIMIT: CandidateState.REJECTED,
     LOST: CandidateState.FAILED,
 }
 

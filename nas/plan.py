@@ -5,6 +5,7 @@ Everything is a function of p = FLOPs spent / FLOPs planned, never of the step n
 """
 
 import math
+from bisect import bisect_left
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cache
@@ -12,10 +13,13 @@ from typing import Any
 
 from nas.candidate import Architecture, Candidate, Recipe
 from nas.cost import (
+    LOGITS_CHUNK,
+    LOGITS_CHUNKS,
     Cost,
     evaluation_flops,
     footprint,
     forward_flops,
+    memory_bound,
     optimizer_flops,
     recompute_flops,
     step_elements,
@@ -156,13 +160,13 @@ class Plan:
     Attributes:
         steps, step_flops: optimizer steps and FLOPs of each; their product is what is planned.
         micro_batch, accumulation: sequences in one forward and backward pass, and passes in a step.
-        recompute, compile, precision: how the machine does it; they change no result but rounding.
+        recompute, logits_chunk, compile, precision: how the machine does it; they change no result but rounding.
         tokens, epochs: training tokens, and how often each is seen.
         eval_flops: rungs and the final score, and the steps of a probe.
         memory_bytes: peak memory: predicted, or an upper bound where no device is known.
         probe_steps: real steps that are made first, to see whether it fits.
         share: of the device; other runs may have the rest.
-        seconds: predicted; 0 when nothing is known of the device's speed.
+        seconds, train_seconds: predicted, of all and of the steps; 0 when nothing is known of the device's speed.
         bound: what limits the run, ``compute`` or ``time``.
         device: that it was made for, where a search trains on several; empty where it knows one.
     """
@@ -176,14 +180,20 @@ class Plan:
     eval_flops: int
     memory_bytes: int
     seconds: float
+    train_seconds: float = 0.0
     bound: str = "compute"
     recompute: bool = False
+    logits_chunk: int = LOGITS_CHUNK
     compile: bool = False
     precision: str = "float32"
     recompute_step_flops: int = 0
     device: str = ""
     probe_steps: int = 0
     share: float = 1.0
+
+    @property
+    def layout(self) -> "Layout":
+        return Layout(self.micro_batch, self.recompute, self.logits_chunk)
 
     @property
     def train_flops(self) -> int:
@@ -204,35 +214,88 @@ class Plan:
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """How a step is laid out on a device within its memory."""
+    """How a step is laid out on a device. The recipe's batch is the same in all of them, and so is what is learned.
+
+    Attributes:
+        micro_batch: sequences in one forward and backward pass.
+        recompute: whether activations are computed again in the backward pass.
+        logits_chunk: logits that the loss makes at once.
+    """
 
     micro_batch: int
-    recompute: bool
-    memory_bytes: int
+    recompute: bool = False
+    logits_chunk: int = LOGITS_CHUNK
+
+
+def fastest(candidate: Candidate, backend: str = "cpu") -> Layout:
+    """The layout of a step where memory does not matter."""
+    return Layout(candidate.sequences, False, LOGITS_CHUNKS[backend][0])
+
+
+def bound(candidate: Candidate, layout: Layout) -> int:
+    """`nas.cost.memory_bound` of a layout."""
+    return memory_bound(candidate, layout.micro_batch, recompute=layout.recompute, logits_chunk=layout.logits_chunk)
 
 
 LOOSEST = 4
 """Times what a step needs that the closed form says at most, by far."""
-Needs = Callable[[int, bool], int]
-"""Bytes of a candidate's step by the sequences in a pass and whether activations are computed again."""
+Needs = Callable[[Layout], int]
+"""Bytes of a candidate's step."""
+Seconds = Callable[[Layout], float]
+"""Of a candidate's step."""
 
 
-def lay_out(candidate: Candidate, memory: int | None, needs: Needs | None = None) -> Layout:
-    """The fastest layout that fits ``memory`` bytes, else the leanest: a larger pass launches fewer operators for the
-    same work, and to compute activations again is more work than any number of passes.
+def lay_out(
+    candidate: Candidate,
+    memory: int | None,
+    needs: Needs | None = None,
+    seconds: Seconds | None = None,
+    backend: str = "cpu",
+) -> tuple[Layout, int]:
+    """The fastest layout that fits ``memory`` bytes, else the leanest, and the bytes that it needs.
+
+    Of layouts with the same recompute and chunk the largest pass launches the fewest operators for the same work, so
+    only that is looked at.
 
     Args:
         needs: where more is known than the closed form; not asked where that is beyond all measure.
+        seconds: without, what recomputes nothing is faster, then larger passes, then larger chunks.
     """
-    step = footprint(candidate)
+    step, chunks = footprint(candidate), LOGITS_CHUNKS[backend]
+
+    @cache
+    def needed(layout: Layout) -> int:
+        most = step.bytes(layout.micro_batch, layout.recompute, layout.logits_chunk)
+        beyond = memory is not None and most >= LOOSEST * memory
+        return most if needs is None or beyond else needs(layout)
+
+    loosest, leanest = fastest(candidate, backend), Layout(1, True, chunks[-1])
+    if memory is None or needed(loosest) <= memory:
+        return loosest, needed(loosest)
+    if needed(leanest) > memory:
+        return leanest, needed(leanest)
+    fitting = []
     for recompute in (False, True):
-        for size in _divisors(candidate.sequences):
-            needed = step.bytes(size, recompute)
-            if needs is not None and (memory is None or needed < LOOSEST * memory):
-                needed = needs(size, recompute)
-            if memory is None or needed <= memory:
-                return Layout(size, recompute, needed)
-    return Layout(size, recompute, needed)
+        for chunk in chunks:
+            size = _largest_fitting(candidate.sequences, recompute, chunk, memory, needed)
+            if size:
+                fitting.append(Layout(size, recompute, chunk))
+            if size == candidate.sequences:
+                break  # smaller chunks only launch more
+    chosen = min(fitting, key=(lambda own: (seconds(own), *_order(own))) if seconds else _order)
+    return chosen, needed(chosen)
+
+
+def _largest_fitting(sequences: int, recompute: bool, chunk: int, memory: int, needed: Needs) -> int:
+    """Sequences of the largest pass that fits; 0 if none does. A larger pass never needs less."""
+    sizes = _divisors(sequences)
+    first = bisect_left(sizes, True, key=lambda size: needed(Layout(size, recompute, chunk)) <= memory)
+    return sizes[first] if first < len(sizes) else 0
+
+
+def _order(layout: Layout) -> tuple[bool, int, int]:
+    """The fastest first, as far as that can be said without a device."""
+    return layout.recompute, -layout.micro_batch, -layout.logits_chunk
 
 
 @cache
@@ -261,7 +324,7 @@ def plan_run(
     speed: Speed | None = None,
     compiles: "Compiles | None" = None,
     precision: str = "float32",
-    layout: Layout | None = None,
+    laid_out: tuple[Layout, int] | None = None,
     step_seconds: float | None = None,
     probe_steps: int = 0,
 ) -> Plan:
@@ -270,10 +333,10 @@ def plan_run(
     ``steps`` is 0 when not one step fits.
 
     Args:
-        layout: of the step; by closed forms without.
+        laid_out: the layout of the step, and the bytes that it needs; by closed forms without.
         step_seconds: predicted, not compiled; by ``speed`` without.
     """
-    layout = layout or lay_out(candidate, allowance.memory)
+    layout, memory_bytes = laid_out or lay_out(candidate, allowance.memory)
     accumulation = candidate.sequences // layout.micro_batch
     evaluation = evaluation_plan(candidate, facts, rungs, score_test=score_test) + probe_steps * cost.step_flops
     if step_seconds is not None:
@@ -298,10 +361,12 @@ def plan_run(
         tokens=tokens,
         epochs=tokens / facts.train_tokens,
         eval_flops=evaluation,
-        memory_bytes=layout.memory_bytes,
+        memory_bytes=memory_bytes,
         seconds=train_seconds + eval_seconds,
+        train_seconds=train_seconds,
         bound="time" if by_time < by_compute else "compute",
         recompute=layout.recompute,
+        logits_chunk=layout.logits_chunk,
         compile=compile_,
         precision=precision,
         recompute_step_flops=recompute_flops(candidate) if layout.recompute else 0,

@@ -2,12 +2,12 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from nas.calibration import Trace
 from nas.candidate import Candidate
-from nas.plan import Plan, TextFacts
+from nas.plan import Layout, Plan, TextFacts
 from nas.records import (
     AttemptRecord,
     CandidateRecord,
@@ -87,8 +87,8 @@ class Tracer(Protocol):
     """Finds what a training step does to a kind of device, without the device. Pure and cached; a candidate's first
     trace takes a tenth of a second."""
 
-    def trace(self, candidate: Candidate, micro_batch: int, *, recompute: bool = False) -> Trace:
-        """One optimizer step with so many sequences in a pass."""
+    def trace(self, candidate: Candidate, layout: Layout) -> Trace:
+        """One optimizer step."""
         ...
 
 
@@ -237,13 +237,17 @@ class Assignment:
     deadline_seconds: float | None  # seconds from now by which the run must have ended; None: no time limit
     final: bool = False  # alone on the machine, and scored on the test split
     memory_cap: int | None = None  # bytes that its tensors may take of the device; None: no limit but the device's
+    context_bytes: int = 0  # that its process takes of the device beside them
+    latency_limit: float | None = None  # milliseconds to write a kB, by its probe; None: is not measured
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """How an attempt ended. ``kind`` is completed, stopped, diverged, cancelled, out_of_memory, lost or interrupted.
+    """How an attempt ended. ``kind`` is completed, stopped, diverged, cancelled, out_of_memory, over_limit, lost or
+    interrupted.
 
-    FLOPs and seconds are those of the candidate up to here, over all its attempts.
+    FLOPs and seconds are those of the candidate up to here, over all its attempts. Of a run that was out of memory the
+    peak is what it needed at least.
     """
 
     number: int
@@ -260,7 +264,7 @@ class Outcome:
     artifact: str = ""
     time_bound: bool = False
     detail: str = ""
-    memory_measured: int | None = None  # bytes of the device, by a probe
+    measured: Mapping[str, float] = field(default_factory=dict)  # costs that were predicted, by their names
 
 
 class Driver(Protocol):

@@ -16,13 +16,15 @@ from nas.gate import Admitted, Rejected
 from nas.outcome import objectives
 from nas.plan import Allowance
 from nas.ports import Suggester, Suggestion
-from nas.records import CandidateRecord, CandidateState, Origin
+from nas.records import CandidateRecord, CandidateState, Origin, measured_cost
 from nas.space import Knobs, Space
+from nas.spec import LATENCY, PEAK_MEMORY
 
 UNIFORM_SEEDS = 8
 UNIFORM_TRIED = 256  # points of the even sequence, of which the first that are admitted are seeds
 RANDOM_AFTER = 8  # suggestions in a row that were known or refused, after which a point is drawn at random
 DRAWS = 4096  # of which none was new and admitted: the space counts as exhausted
+MEASURED = "_measured"
 OUT_OF_MEMORY_EXCESS = 0.05  # by how much a run that ran out of memory is said to have needed more than there was
 
 
@@ -109,10 +111,21 @@ class Proposer:
         elif record.state in (CandidateState.STOPPED, CandidateState.DIVERGED):
             self._suggester.tell_stopped(key)
         elif record.state is CandidateState.REJECTED:
-            in_training = {"memory_measured": OUT_OF_MEMORY_EXCESS} if record.plan else None
-            self._suggester.tell_infeasible(key, in_training)
+            self._suggester.tell_infeasible(key, self._found(record) if record.plan else None)
         else:
             self._suggester.forget(key)
+
+    def _found(self, record: CandidateRecord) -> dict[str, float]:
+        """By how much a candidate that was admitted breaks a limit, by what was measured of it."""
+        limits = {PEAK_MEMORY: self._grant.memory, LATENCY: self._appraiser.limits.latency_ms_per_kb}
+        excess = {
+            name + MEASURED: measured / limit - 1
+            for name, limit in limits.items()
+            if limit is not None and (measured := measured_cost(record.costs, name)) is not None
+        }
+        if not any(value > 0 for value in excess.values()):  # out of memory, and by how much is not known
+            excess[PEAK_MEMORY + MEASURED] = OUT_OF_MEMORY_EXCESS
+        return excess
 
     def _reconcile(self, record: CandidateRecord) -> None:
         """Tells the suggester what it has missed of a candidate."""

@@ -4,6 +4,7 @@ Times are seconds since the epoch (UTC) as floats, FLOPs and bytes are integers,
 """
 
 import dataclasses
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
@@ -100,7 +101,8 @@ class CandidateRecord:
         id: content hash of the candidate (`nas.candidate.Candidate.id`).
         candidate: the candidate as a mapping (`Candidate.to_dict`).
         knobs: the values by which the suggester knows it; empty for candidates outside its space.
-        costs: `nas.cost.Cost.to_dict`: params, flops_per_byte, kv_bytes_per_byte, weight_bytes, memory_bytes, ...
+        costs: the objectives but the loss, by their names, and what else `nas.cost.Cost` knows. Where one was measured,
+            ``NAME_predicted`` keeps what had been predicted.
         plan: `nas.plan.Plan.to_dict`; empty while it has none (rejected).
         reason: why it is in its state: the gate's limit, the pruner's dominators, the error.
         val_bpb, val_error: validation loss at p = 1 over the whole split and its standard error.
@@ -254,6 +256,25 @@ class RequestRecord:
     at: float
     answered_at: float | None = None
     answer: str = ""
+
+
+PREDICTED = "_predicted"
+
+
+def with_measured(costs: Mapping[str, Any], measured: Mapping[str, float]) -> dict[str, Any]:
+    """The costs with what was measured in place of what was predicted, which is kept beside it."""
+    predicted = {name + PREDICTED: predicted_cost(costs, name) for name in measured if name in costs}
+    return {**costs, **measured, **predicted}
+
+
+def measured_cost(costs: Mapping[str, Any], name: str) -> float | None:
+    """A cost if it was measured."""
+    return float(costs[name]) if name + PREDICTED in costs else None
+
+
+def predicted_cost(costs: Mapping[str, Any], name: str) -> float:
+    """A cost as it was before anything was measured: what candidates in training compare by."""
+    return float(costs[name + PREDICTED] if name + PREDICTED in costs else costs[name])
 
 
 def to_dict(record: Any) -> dict[str, Any]:

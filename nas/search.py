@@ -17,12 +17,12 @@ from nas.candidate import Candidate, describe
 from nas.curve import rung_losses
 from nas.devices import Devices, device_of
 from nas.errors import InfeasibleError, NasError, StateError
-from nas.forecast import Forecast, allowance, forecast
+from nas.forecast import Forecast, allowance, final_allowance, forecast
 from nas.gate import Admitted
 from nas.ledger import FINAL, SEARCH, Ledger
 from nas.outcome import objectives
 from nas.pareto import front_mask, knee
-from nas.plan import Allowance, Plan
+from nas.plan import Plan
 from nas.ports import Assignment, Done, Outcome, Store, Suggester, Wait
 from nas.propose import UNIFORM_SEEDS as UNIFORM_SEEDS  # for those who size a suggester
 from nas.propose import Proposal, Proposer
@@ -36,10 +36,13 @@ from nas.records import (
     Origin,
     SearchRecord,
     Verdict,
+    measured_cost,
+    predicted_cost,
+    with_measured,
 )
 from nas.recovery import abandon, cancel_candidate
 from nas.space import Space
-from nas.spec import SearchSpec
+from nas.spec import LATENCY, SearchSpec
 from nas.units import format_flops
 
 MAXIMUM_LOST = 3  # attempts of a candidate that may be lost before it counts as failed
@@ -232,6 +235,10 @@ class Search:
     def _plan(self, candidate: Candidate, device: str) -> Plan:
         return replace(self._devices.appraiser(device).plan(candidate, self._grant), device=device)
 
+    def _costs_of(self, candidate: Candidate) -> dict[str, Any]:
+        """By the device that judges, so that candidates of several devices compare."""
+        return self._appraiser.costs(candidate, self._appraiser.plan(candidate, self._grant))
+
     def _next_given(self, device: str) -> Assignment | None:
         record = self._given[0]
         plan = self._plan(Candidate.from_dict(record.candidate), device)
@@ -244,7 +251,7 @@ class Search:
                 record.number,
                 state=CandidateState.TRAINING,
                 plan=plan.to_dict(),
-                costs={**record.costs, "memory_bytes": plan.memory_bytes},
+                costs=self._costs_of(Candidate.from_dict(record.candidate)),
                 train_flops_planned=plan.train_flops,
                 started_at=self._now(),
             )
@@ -293,7 +300,13 @@ class Search:
 
     def _reject(self, proposal: Proposal) -> None:
         number = self._take_number()
-        record = self._record(number, proposal, state=CandidateState.REJECTED, reason=str(proposal.verdict))
+        record = self._record(
+            number,
+            proposal,
+            state=CandidateState.REJECTED,
+            costs=self._appraiser.cost(proposal.candidate).to_dict(),
+            reason=str(proposal.verdict),
+        )
         with self._store.transaction():
             self._store.add_candidate(record)
             self._event("rejected", f"candidate {number} rejected: {record.reason}", number)
@@ -306,11 +319,11 @@ class Search:
             number,
             proposal,
             state=CandidateState.TRAINING,
+            costs=self._costs_of(proposal.candidate),
             plan=plan.to_dict(),
             train_flops_planned=plan.train_flops,
             started_at=self._now(),
         )
-        record.costs["memory_bytes"] = plan.memory_bytes
         with self._store.transaction():
             self._store.add_candidate(record)
             self._reserve(record, plan)
@@ -335,7 +348,6 @@ class Search:
             created_at=self._now(),
             candidate=proposal.candidate.to_dict(),
             knobs=dict(proposal.suggestion.knobs),
-            costs=self._appraiser.cost(proposal.candidate).to_dict(),
             **own,
         )
 
@@ -360,7 +372,14 @@ class Search:
             deadline_seconds=deadline if math.isfinite(deadline) else None,
             final=final,
             memory_cap=appraiser.cap(self._grant, share),
+            context_bytes=appraiser.context_bytes,
+            latency_limit=self._latency_limit(final=final),
         )
+
+    def _latency_limit(self, *, final: bool) -> float | None:
+        """The final run is measured and never refused: there is nothing to take its place."""
+        limit = self.spec.limits.latency_ms_per_kb
+        return (math.inf if final or limit is None else limit) if self.spec.names_latency else None
 
     def _resume(self, record: CandidateRecord, device: str) -> Assignment:
         """A further attempt of a candidate whose last one was lost; its reservation still stands."""
@@ -425,7 +444,7 @@ class Search:
             self._store.update_attempt(self.id, point.number, point.attempt, **walked)
 
     def _costs(self, record: CandidateRecord) -> tuple[float, ...]:
-        return tuple(float(record.costs[name]) for name in self.spec.cost_objectives)
+        return tuple(predicted_cost(record.costs, name) for name in self.spec.cost_objectives)
 
     def _peers(self, own: CandidateRecord, rung: float) -> list[Standing]:
         """Candidates that were measured at the rung under the same schedule shape, budget and bound."""
@@ -476,7 +495,8 @@ class Search:
         return sum(own.outcome == outcomes.LOST for own in self._store.attempts(self.id, number))
 
     def _requeue(self, record: CandidateRecord, outcome: Outcome) -> None:
-        queued = self._store.update_candidate(self.id, record.number, state=CandidateState.QUEUED)
+        costs = with_measured(record.costs, outcome.measured)  # further attempts measure nothing
+        queued = self._store.update_candidate(self.id, record.number, state=CandidateState.QUEUED, costs=costs)
         self._unfinished.append(queued)
         number = record.number
         if outcome.kind == outcomes.LOST:
@@ -498,11 +518,20 @@ class Search:
             reason=reason or record.reason,
             finished_at=self._now(),
             repeated_flops=outcomes.repeated_steps(attempts) * Plan.from_dict(record.plan).step_flops,
-            costs=_with_measured(record, outcome),
+            costs=with_measured(record.costs, outcome.measured),
             **outcomes.measured(outcome),
         )
         self._event(str(state), outcomes.sentence(done), outcome.number)
+        if record.origin is Origin.FINAL:
+            self._check_latency(done)
         return done
+
+    def _check_latency(self, final: CandidateRecord) -> None:
+        """Says when the result is slower than its limit, which its prediction kept."""
+        limit, measured = self.spec.limits.latency_ms_per_kb, measured_cost(final.costs, LATENCY)
+        if limit is not None and measured is not None and measured > limit:
+            said = f"the final run's model takes {measured:.3g} ms for a kB, {limit:.3g} ms are allowed"
+            self._event("over-limit", said, final.number, "warning")
 
     def _cancel(self, record: CandidateRecord) -> None:
         done = cancel_candidate(self._store, self._ledger, record, self._now())
@@ -519,7 +548,7 @@ class Search:
         if chosen is None:
             return None
         free = self._ledger.balance(FINAL).free
-        grant = Allowance(free, self.spec.budget.total.time - self.elapsed, self._grant.memory)
+        grant = final_allowance(self.spec, free, self.spec.budget.total.time - self.elapsed)
         origin = Candidate.from_dict(chosen.candidate)
         candidate, plan = self._devices.appraiser(device).final_run(origin, chosen.train_flops_planned, grant)
         plan = replace(plan, device=device)
@@ -535,7 +564,7 @@ class Search:
             state=CandidateState.TRAINING,
             created_at=self._now(),
             candidate=candidate.to_dict(),
-            costs={**self._appraiser.cost(candidate).to_dict(), "memory_bytes": plan.memory_bytes},
+            costs=self._appraiser.costs(candidate, plan),
             plan=plan.to_dict(),
             reason=f"candidate {chosen.number} scaled to {format_flops(plan.train_flops)}",
             train_flops_planned=plan.train_flops,
@@ -560,12 +589,6 @@ def choose(spec: SearchSpec, candidates: Iterable[CandidateRecord]) -> Candidate
     points = [objectives(spec.minimize, own) for own in completed]
     members = [own for own, kept in zip(completed, front_mask(points), strict=True) if kept]
     return members[knee([objectives(spec.minimize, own) for own in members])]
-
-
-def _with_measured(record: CandidateRecord, outcome: Outcome) -> dict[str, Any]:
-    """The costs, with the memory that a probe measured."""
-    measured = outcome.memory_measured
-    return dict(record.costs) if measured is None else {**record.costs, "memory_measured": measured}
 
 
 def _comparable(peer: CandidateRecord, own: CandidateRecord) -> bool:

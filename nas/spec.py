@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from nas.document import Fields, one_of, plain, read_file, read_text, text, whole
+from nas.document import Fields, one_of, plain, positive, read_file, read_text, text, whole
 from nas.errors import SpecError
 from nas.units import (
     format_flops,
@@ -20,7 +20,12 @@ from nas.units import (
 )
 
 LOSS = "val_bpb"
-OBJECTIVES = (LOSS, "params", "flops_per_byte", "kv_bytes_per_byte", "weight_bytes")
+PEAK_MEMORY, TRAIN_SECONDS, LATENCY = "peak_memory", "train_seconds", "latency_ms_per_kb"
+OBJECTIVES = (
+    LOSS,
+    *("params", "flops_per_byte", "kv_bytes_per_byte", "weight_bytes"),  # in closed form
+    *(PEAK_MEMORY, TRAIN_SECONDS, LATENCY),  # on the device
+)
 POLICIES = ("default", "none")
 CHOICES = ("best", "knee")
 
@@ -66,12 +71,22 @@ class Budget:
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """Limits on the result; ``None`` is no limit. ``export: native`` admits only what transformers can express."""
+    """Limits on the result; ``None`` is no limit.
+
+    Attributes:
+        peak_memory: bytes of the device while it trains.
+        train_seconds: of a run, which is planned to end by then.
+        latency_ms_per_kb: milliseconds to write a thousand bytes of text, one sequence at a time.
+        export: ``native`` admits only what transformers can express.
+    """
 
     params: int | None = None
     flops_per_byte: int | None = None
     kv_bytes_per_byte: int | None = None
     weight_bytes: int | None = None
+    peak_memory: int | None = None
+    train_seconds: float | None = None
+    latency_ms_per_kb: float | None = None
     export: str = "native"
 
 
@@ -107,6 +122,11 @@ class SearchSpec:
     def cost_objectives(self) -> tuple[str, ...]:
         """The objectives known before training."""
         return tuple(name for name in self.minimize if name != LOSS)
+
+    @property
+    def names_latency(self) -> bool:
+        """Whether it matters how fast a candidate writes."""
+        return LATENCY in self.minimize or self.limits.latency_ms_per_kb is not None
 
 
 def load_spec(path: Path) -> SearchSpec:
@@ -186,6 +206,9 @@ def _limits(fields: Fields) -> Limits:
         flops_per_byte=fields.read("flops_per_byte", parse_flops, None),
         kv_bytes_per_byte=fields.read("kv_bytes_per_byte", parse_bytes, None),
         weight_bytes=fields.read("weight_bytes", parse_bytes, None),
+        peak_memory=fields.read(PEAK_MEMORY, parse_bytes, None),
+        train_seconds=fields.read(TRAIN_SECONDS, parse_seconds, None),
+        latency_ms_per_kb=fields.read(LATENCY, positive, None),
         export=fields.read("export", one_of("native", "any"), "native"),
     )
     fields.done()

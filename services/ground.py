@@ -22,7 +22,7 @@ from nas.predict import Predictor
 from nas.search import prepare
 from nas.space import Space, load_space
 from nas.spec import SearchSpec
-from nas.train.worker import Workshop
+from nas.train.worker import Probed, Workshop
 from nas.units import format_bytes
 from services.device import Device, device_here, precision_for
 from services.home import Home
@@ -68,6 +68,9 @@ class Ground:
             compiles,
             self.precision,
             predictor=Predictor(Tracer(backend, self.precision), shared, profiles.alone),
+            decode=shared.decode,
+            measures_latency=self.spec.names_latency,
+            backend=backend,
         )
 
 
@@ -184,24 +187,25 @@ def open_workshop(spec: SearchSpec, base: Path, home: Home, fingerprint: str, de
 
 def workshop_of(texts: Texts, home: Home, device: Device) -> Workshop:
     """On this machine."""
-    return Workshop(texts, home.artifacts, device.kind, device.threads, device.all_threads, home.depot, _measured_bytes)
+    return Workshop(texts, home.artifacts, device.kind, device.threads, device.all_threads, home.depot, _probed)
 
 
-def _measured_bytes(assignment: Assignment, device: str, threads: int) -> int:
+def _probed(assignment: Assignment, device: str, threads: int) -> Probed:
     """`nas.train.worker.Probing`."""
     plan = assignment.plan
     request = ProbeRequest(
         assignment.candidate,
-        plan.micro_batch,
-        recompute=plan.recompute,
+        plan.layout,
         compile=plan.compile,
         device=device,
         threads=threads,
         precision=plan.precision,
         cap_bytes=assignment.memory_cap,
         timed=1,
+        decodes=assignment.latency_limit is not None,
     )
-    return probe(request).reserved_bytes
+    found = probe(request)
+    return Probed(found.reserved_bytes, found.token_seconds)
 
 
 def find_corpus(spec: SearchSpec, base: Path, home: Home, fingerprint: str = "") -> Corpus:

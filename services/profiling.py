@@ -1,6 +1,6 @@
 """What a device does, and what a candidate needs there: predicted, listed, measured."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -9,11 +9,12 @@ from nas.calibration import DeviceProfile, Estimate, Trace, estimated
 from nas.candidate import Candidate
 from nas.candidate import describe as describe_candidate
 from nas.catalogue import find_device
-from nas.cost import FLOP_CONVENTION, Cost
+from nas.cost import FLOP_CONVENTION, Cost, kv_bytes_per_token, latency_ms_per_kb
 from nas.errors import SpecError
 from nas.measure.calibrate import profile_device
 from nas.measure.probe import Probe, ProbeRequest, probe
 from nas.measure.tracer import Tracer
+from nas.plan import Layout, fastest
 from nas.ports import Store
 from nas.units import format_bytes, format_count, format_flops, format_seconds
 from services.device import Device, device_here
@@ -45,6 +46,8 @@ def describe_profile(profile: DeviceProfile) -> list[str]:
         f"step        {_rate(time.per_flop, 'FLOP')} in products, {_rate(time.per_attention_flop, 'FLOP')} in "
         f"attention, {_rate(time.per_byte, 'B')}, {time.per_operator * 1e6:.3g} µs an operator; "
         f"off by {time.mean_error:.0%} on average, {time.error:.0%} in nine of ten",
+        f"use         {profile.decode.per_operator * 1e6:.3g} µs an operator, {_rate(profile.decode.per_byte, 'B')} of "
+        f"weights and cache, a token at a time; off by at most {profile.decode.error:.0%}",
     ]
     if profile.compiles is not None:
         compiles = profile.compiles
@@ -71,13 +74,12 @@ class CandidateProfile:
 
     Attributes:
         cost: closed forms.
-        passes: sequences in each, and how many make a step.
         measured: by a probe; ``None`` where none was made.
     """
 
     candidate: Candidate
     cost: Cost
-    micro_batch: int
+    layout: Layout
     profile: DeviceProfile
     trace: Trace
     measured: Probe | None
@@ -90,6 +92,22 @@ class CandidateProfile:
     def seconds(self) -> Estimate:
         return self.profile.seconds_of(self.trace)
 
+    @property
+    def latency(self) -> Estimate:
+        """Milliseconds for a thousand bytes of text."""
+        return self.profile.token_seconds(self.candidate.architecture).times(self._per_kb)
+
+    @property
+    def measured_latency(self) -> float | None:
+        token = self.measured.token_seconds if self.measured else None
+        return None if token is None else token * self._per_kb
+
+    @property
+    def _per_kb(self) -> float:
+        """Of a second for a token."""
+        token_bytes = kv_bytes_per_token(self.candidate.architecture) / self.cost.kv_bytes_per_byte
+        return latency_ms_per_kb(1.0, token_bytes)
+
     def to_dict(self) -> dict[str, Any]:
         """The contract of ``nas profile candidate -o json``."""
         probe, joules = self.measured, self.profile.joules(self.trace)
@@ -100,9 +118,10 @@ class CandidateProfile:
             "flops_per_byte": self.cost.flops_per_byte,
             "kv_bytes_per_byte": self.cost.kv_bytes_per_byte,
             "flop_convention": FLOP_CONVENTION,
-            "micro_batch": self.micro_batch,
+            "micro_batch": self.layout.micro_batch,
             "peak_memory_bytes": _told(self.memory, probe.process_bytes if probe else None),
             "step_seconds": _told(self.seconds, probe.step_seconds if probe else None),
+            "latency_ms_per_kb": _told(self.latency, self.measured_latency),
             "energy_joules": _told(joules, probe.joules if probe else None),
             "device": self.profile.fingerprint.name,
             "estimated": self.profile.estimated,
@@ -112,18 +131,19 @@ class CandidateProfile:
     def text(self) -> list[str]:
         """Lines for people."""
         cost, probe = self.cost, self.measured
-        passes = self.candidate.sequences // self.micro_batch
+        passes = self.candidate.sequences // self.layout.micro_batch
         own = self.profile.fingerprint
         said = "estimated from its data sheet" if self.profile.estimated else describe(self.profile)
         lines = [
             f"candidate   {describe_candidate(self.candidate)}",
             f"parameters  {format_count(cost.params)}",
-            f"training    {format_flops(cost.step_flops)} a step of {passes} x {self.micro_batch} sequences, "
+            f"training    {format_flops(cost.step_flops)} a step of {passes} x {self.layout.micro_batch} sequences, "
             f"{format_flops(cost.step_flops / self.candidate.recipe.batch_tokens)} a token",
             f"use         {format_flops(cost.flops_per_byte)} and {format_bytes(cost.kv_bytes_per_byte)} of cache "
             "for a byte of text",
             f"memory      {_shown(self.memory, format_bytes, probe.process_bytes if probe else None)}",
             f"step        {_shown(self.seconds, format_seconds, probe.step_seconds if probe else None)}",
+            f"latency     {_shown(self.latency, '{:.3g} ms'.format, self.measured_latency)} for a kB of text",
         ]
         if (joules := self.profile.joules(self.trace)) is not None:
             lines.append(f"energy      {_shown(joules, lambda own: f'{own:.3g} J', probe.joules if probe else None)}")
@@ -163,12 +183,15 @@ def profile_candidate(
     else:
         device, profile = None, estimated(find_device(name), str(torch.__version__))
     own = profile.fingerprint
-    trace = Tracer(own.backend, own.precision).trace(candidate, size)
+    layout = replace(fastest(candidate, own.backend), micro_batch=size)
+    trace = Tracer(own.backend, own.precision).trace(candidate, layout)
     measured = None
     if measure and device is not None:
-        request = ProbeRequest(candidate, size, device=device.kind, threads=own.threads, precision=own.precision)
+        request = ProbeRequest(
+            candidate, layout, device=device.kind, threads=own.threads, precision=own.precision, decodes=True
+        )
         measured = probe(request)
-    return CandidateProfile(candidate, cost, size, profile, trace, measured)
+    return CandidateProfile(candidate, cost, layout, profile, trace, measured)
 
 
 def _known_or_short(device: Device, store: Store, tell: Tell) -> DeviceProfile:

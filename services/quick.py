@@ -7,7 +7,7 @@ from nas.data.corpora import load_corpus
 from nas.data.texts import Texts
 from nas.errors import CorpusError
 from nas.measure.probe import ProbeRequest, probe
-from nas.plan import step_flops
+from nas.plan import fastest, step_flops
 from nas.space import Space, load_space
 from nas.spec import Budget, CandidateBudget, Method, SearchSpec, Total
 from services.device import cores, precision_for, resolve_device, threads_for
@@ -34,9 +34,8 @@ def quick_spec(
     workers = parallel or (1 if device == "cuda" else cores())
     candidate = typical.decode(typical.defaults)
     threads = threads_for(device, workers)
-    request = ProbeRequest(
-        candidate, candidate.sequences, device=device, threads=threads, precision=precision_for(device)
-    )
+    layout = fastest(candidate, "cpu" if device == "cpu" else "cuda")
+    request = ProbeRequest(candidate, layout, device=device, threads=threads, precision=precision_for(device))
     rate = step_flops(candidate) / probe(request).step_seconds * workers
     total = max(1, int(1.5 * rate * seconds))
     budget = Budget(

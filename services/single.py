@@ -69,12 +69,13 @@ def train_one(
     torch.set_num_threads(threads)
     texts = open_texts(corpus, candidate.architecture.context)
     precision = precision_for(device)
-    appraiser = Appraiser(texts, Limits(export="any"), precision=precision)
+    backend = "cpu" if device == "cpu" else "cuda"
+    appraiser = Appraiser(texts, Limits(export="any"), precision=precision, backend=backend)
     verdict = appraiser.admit(candidate, grant)
     if isinstance(verdict, Rejected):
         raise InfeasibleError(f"candidate {candidate.id} is rejected: {verdict}")
-    layout = appraiser.layout(candidate, grant.memory)
-    request = ProbeRequest(candidate, layout.micro_batch, layout.recompute, False, device, threads, precision)
+    layout, _ = appraiser.layout(candidate, grant.memory)
+    request = ProbeRequest(candidate, layout, device=device, threads=threads, precision=precision)
     appraiser.speed = Speed(probe(request).step_seconds / step_flops(candidate), 0.0, 0.0)
     plan = appraiser.plan(candidate, grant, final=test)
     if plan.steps < 1:
@@ -132,7 +133,7 @@ def _result(candidate: Candidate, cost: Cost, plan: Plan, finish: Finish) -> dic
         "flop_convention": FLOP_CONVENTION,
         "seconds": finish.seconds,
         "time_bound": finish.time_bound,
-        "costs": {**cost.to_dict(), "memory_bytes": plan.memory_bytes},
+        "costs": {**cost.to_dict(), "peak_memory": plan.memory_bytes},
         "plan": plan.to_dict(),
         "candidate": candidate.to_dict(),
     }
@@ -147,7 +148,7 @@ class DialPlan:
     plan: Plan
 
     def to_dict(self) -> dict[str, Any]:
-        costs = {**self.cost.to_dict(), "memory_bytes": self.plan.memory_bytes}
+        costs = {**self.cost.to_dict(), "peak_memory": self.plan.memory_bytes}
         return {"candidate": self.candidate.to_dict(), "costs": costs, "plan": self.plan.to_dict()}
 
     def text(self) -> str:

@@ -11,7 +11,7 @@ from benchmarks.chaos.verify import Records
 from benchmarks.machine import table
 from nas.candidate import Architecture, Candidate, Recipe
 from nas.measure.probe import ProbeRequest, probe
-from nas.plan import step_flops
+from nas.plan import Layout, step_flops
 from nas.records import CandidateState
 
 CANDIDATES, SECONDS, ROUNDS = 6, 35.0, 2
@@ -48,7 +48,7 @@ class Shift:
 
 def shifts() -> list[Shift]:
     """One worker and two in turns."""
-    step_seconds = probe(ProbeRequest(SHAPE, SHAPE.sequences)).step_seconds
+    step_seconds = probe(ProbeRequest(SHAPE, Layout(SHAPE.sequences))).step_seconds
     compute = int(SECONDS * step_flops(SHAPE) / step_seconds)
     return [shift(parallel, compute) for _ in range(ROUNDS) for parallel in (1, 2)]
 

@@ -30,7 +30,7 @@ def measure(setting: Setting) -> Part:
         short = profile_device(setting.device, setting.fingerprint, short=True, tell=tell)
     found, targets = [], []
     for space, backend, precision in KINDS:
-        every = (laid_out(candidate, rng) for candidate, rng in drawn(setting, "cost", space))
+        every = (laid_out(candidate, rng, backend) for candidate, rng in drawn(setting, "cost", space))
         draws = list(itertools.islice(every, count + 1))
         kind = f"{space}, {backend}, {precision}"
         whole, first, again = seconds(draws, backend, precision, f"cost, {space}")
@@ -52,13 +52,13 @@ def seconds(
     whole: list[float] = []
     first: list[float] = []
     again: list[float] = []
-    for candidate, micro_batch, recompute in counted(draws, what, len(draws)):
+    for candidate, layout in counted(draws, what, len(draws)):
         tracer = Tracer(backend, precision)
         times = [time.process_time()]
-        trace_step(candidate, micro_batch, recompute=recompute, backend=backend, precision=precision)
+        trace_step(candidate, layout, backend=backend, precision=precision)
         times.append(time.process_time())
         for _ in range(2):
-            tracer.trace(candidate, micro_batch, recompute=recompute)
+            tracer.trace(candidate, layout)
             times.append(time.process_time())
         for kept, (start, end) in zip((whole, first, again), itertools.pairwise(times), strict=True):
             kept.append(end - start)

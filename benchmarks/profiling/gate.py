@@ -12,7 +12,7 @@ from benchmarks.profiling.report import Part, ended_well
 from nas.candidate import Candidate
 from nas.cost import memory_bound
 from nas.measure.calibrate import MEMORY_SHARE, STEP_FLOPS
-from nas.plan import step_flops
+from nas.plan import fastest, step_flops
 from nas.units import format_bytes
 
 COUNT = 200
@@ -59,9 +59,9 @@ class Judged:
 def measure(setting: Setting) -> Part:
     every = (candidate for candidate, _ in drawn(setting, "gate") if fits(setting, candidate))
     candidates = list(itertools.islice(every, setting.count(COUNT)))
-    told = {own.id: setting.predictor.memory(own, own.sequences) for own in candidates}
+    told = {own.id: setting.predictor.memory(own, fastest(own, setting.backend)) for own in candidates}
     cap = median(own.value for own in told.values())
-    requests = [requested(setting, (own, own.sequences, False), timed=False) for own in candidates]
+    requests = [requested(setting, (own, fastest(own, setting.backend)), timed=False) for own in candidates]
     measured = probed(setting, "gate", requests)
     judged = Judged.of(((told[own.request.candidate.id].high, own.probe.process_bytes) for own in measured), cap)
     about = ABOUT.format(count=len(requests), space=setting.space, cap=format_bytes(cap))

@@ -10,11 +10,13 @@ from typing import TypeVar
 
 from nas.calibration import DeviceProfile, Fingerprint
 from nas.candidate import Architecture, Candidate
+from nas.cost import LOGITS_CHUNKS
 from nas.errors import ProbeError
 from nas.measure.calibrate import FULL, SHORT, SPACES, Measured, profile_device, shapes
 from nas.measure.fingerprint import fingerprint_here
 from nas.measure.probe import ProbeRequest, probe
 from nas.measure.tracer import Tracer
+from nas.plan import Layout
 from nas.predict import Predictor
 from nas.space import load_space
 from services.device import precision_for, threads_for
@@ -93,8 +95,7 @@ def counted(items: Iterable[Item], what: str, count: int) -> Iterator[Item]:
 
 # --- drawing ---
 
-Draw = tuple[Candidate, int, bool]
-"""A candidate, the sequences of a pass, and whether activations are computed again."""
+Draw = tuple[Candidate, Layout]
 
 
 def drawn(setting: Setting, part: str, space_name: str = "") -> Iterator[tuple[Candidate, random.Random]]:
@@ -112,18 +113,20 @@ def drawn(setting: Setting, part: str, space_name: str = "") -> Iterator[tuple[C
             yield candidate, rng
 
 
-def laid_out(candidate: Candidate, rng: random.Random) -> Draw:
-    """With a batch of one or two passes, of any number of sequences that divides those of its own batch."""
+def laid_out(candidate: Candidate, rng: random.Random, backend: str = "cpu") -> Draw:
+    """With a batch of one or two passes, of any number of sequences that divides those of its own batch, and any chunk
+    of logits."""
     sizes = [size for size in range(1, candidate.sequences + 1) if candidate.sequences % size == 0]
     micro_batch = rng.choice(sizes)
     tokens = micro_batch * rng.choice((1, 2)) * candidate.architecture.context
     recipe = replace(candidate.recipe, batch_tokens=tokens)
-    return replace(candidate, recipe=recipe), micro_batch, rng.random() < RECOMPUTED
+    layout = Layout(micro_batch, rng.random() < RECOMPUTED, rng.choice(LOGITS_CHUNKS[backend]))
+    return replace(candidate, recipe=recipe), layout
 
 
 def layouts(setting: Setting, part: str, count: int, fits: Callable[[Draw], bool]) -> list[Draw]:
     """So many that fit."""
-    every = (laid_out(candidate, rng) for candidate, rng in drawn(setting, part))
+    every = (laid_out(candidate, rng, setting.backend) for candidate, rng in drawn(setting, part))
     return list(itertools.islice(filter(fits, every), count))
 
 
@@ -131,11 +134,10 @@ def layouts(setting: Setting, part: str, count: int, fits: Callable[[Draw], bool
 
 
 def requested(setting: Setting, draw: Draw, *, timed: bool) -> ProbeRequest:
-    candidate, micro_batch, recompute = draw
+    candidate, layout = draw
     asked = ProbeRequest(
         candidate,
-        micro_batch,
-        recompute,
+        layout,
         device=setting.device,
         threads=setting.fingerprint.threads,
         precision=setting.fingerprint.precision,
@@ -147,7 +149,7 @@ def probed(setting: Setting, what: str, requests: Sequence[ProbeRequest]) -> lis
     """Real steps of each, in a fresh process, with the trace; what did not end well is told, and left out."""
     measured = []
     for request in counted(requests, what, len(requests)):
-        trace = setting.predictor.tracer.trace(request.candidate, request.micro_batch, recompute=request.recompute)
+        trace = setting.predictor.tracer.trace(request.candidate, request.layout)
         try:
             measured.append(Measured(request, trace, probe(request)))
         except ProbeError as error:

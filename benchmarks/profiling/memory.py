@@ -8,9 +8,8 @@ from benchmarks.profiling.errors import ERRORS, Errors, Pairs, Target, above, pe
 from benchmarks.profiling.held_out import Draw, Setting, layouts, probed, requested
 from benchmarks.profiling.report import Part, ended_well
 from nas.calibration import DeviceProfile
-from nas.cost import memory_bound
 from nas.measure.calibrate import MEMORY_SHARE, STEP_FLOPS, Measured
-from nas.plan import step_flops
+from nas.plan import bound, step_flops
 
 COUNTS = {"cpu": 40, "cuda": 30}
 LEAST_BYTES = 16 * 2**20
@@ -67,16 +66,16 @@ def measure(setting: Setting) -> Part:
 
 def fits(setting: Setting, draw: Draw) -> bool:
     """Neither too small nor too large to say something; the bound first, for it costs nothing."""
-    candidate, micro_batch, recompute = draw
-    bound = memory_bound(candidate, micro_batch, recompute=recompute)
+    candidate, layout = draw
+    needed = bound(candidate, layout)
     if setting.backend == "cpu":
-        likely = LEAST_BYTES < bound < MOST_BYTES
+        likely = LEAST_BYTES < needed < MOST_BYTES
     else:
         least, most = STEP_FLOPS[setting.backend]
-        likely = bound <= MEMORY_SHARE * setting.fingerprint.memory_bytes and least <= step_flops(candidate) <= most
+        likely = needed <= MEMORY_SHARE * setting.fingerprint.memory_bytes and least <= step_flops(candidate) <= most
     if not likely:
         return False
-    return setting.predictor.tracer.trace(candidate, micro_batch, recompute=recompute).peak_bytes > LEAST_BYTES
+    return setting.predictor.tracer.trace(candidate, layout).peak_bytes > LEAST_BYTES
 
 
 def rows(eager: Sequence[Measured], compiled: Sequence[Measured], profile: DeviceProfile) -> list[Row]:

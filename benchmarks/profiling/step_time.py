@@ -9,10 +9,9 @@ from benchmarks.profiling.errors import ERRORS, Errors, Pairs, Target, above, pe
 from benchmarks.profiling.held_out import Draw, Setting, layouts, probed, requested
 from benchmarks.profiling.report import Part, ended_well
 from nas.calibration import DeviceProfile
-from nas.cost import memory_bound
 from nas.measure.calibrate import FULL, MEMORY_SHARE, STEP_FLOPS, Measured, fit_speed, fit_time, shapes
 from nas.measure.probe import ProbeRequest
-from nas.plan import step_flops
+from nas.plan import bound, step_flops
 from nas.units import format_flops
 
 COUNT, ROUNDS = 30, 3
@@ -74,10 +73,10 @@ def interleaved(setting: Setting, requests: Sequence[ProbeRequest]) -> tuple[lis
 
 
 def fits(setting: Setting, draw: Draw) -> bool:
-    candidate, micro_batch, recompute = draw
+    candidate, layout = draw
     least, most = STEP_FLOPS[setting.backend]
-    bound = memory_bound(candidate, micro_batch, recompute=recompute)
-    return least <= step_flops(candidate) <= most and bound <= MEMORY_SHARE * setting.fingerprint.memory_bytes
+    needed = bound(candidate, layout)
+    return least <= step_flops(candidate) <= most and needed <= MEMORY_SHARE * setting.fingerprint.memory_bytes
 
 
 def pairs(measured: Sequence[Measured], profile: DeviceProfile) -> tuple[Pairs, Pairs, Pairs]:
@@ -86,8 +85,8 @@ def pairs(measured: Sequence[Measured], profile: DeviceProfile) -> tuple[Pairs, 
     for own in measured:
         request, real = own.request, own.probe.step_seconds
         told = profile.seconds_of(own.trace, compiled=request.compile)
-        passes = request.candidate.sequences // request.micro_batch
+        form = profile.speed.step_seconds(request.candidate, own.passes, recompute=request.layout.recompute)
         traced.append((told.value, real))
         highs.append((told.high, real))
-        closed.append((profile.speed.step_seconds(request.candidate, passes, recompute=request.recompute), real))
+        closed.append((form, real))
     return traced, highs, closed

@@ -1,5 +1,6 @@
 """A device's profile from real steps: some shapes are probed, and what they took is fitted to their traces."""
 
+import math
 import random
 import statistics
 import time
@@ -9,7 +10,7 @@ from itertools import islice
 
 import numpy as np
 
-from nas.calibration import Calibration, DeviceProfile, Fingerprint, MemoryFit, TimeFit, Trace
+from nas.calibration import Calibration, DecodeFit, DeviceProfile, Fingerprint, MemoryFit, TimeFit, Trace
 from nas.candidate import Candidate, Recipe
 from nas.cost import memory_bound, step_elements, step_operations
 from nas.errors import ProbeError, ProfileError
@@ -17,7 +18,7 @@ from nas.measure.fingerprint import memory_here
 from nas.measure.fit import held_out, matrix, non_negative
 from nas.measure.probe import Probe, ProbeRequest, probe
 from nas.measure.tracer import Tracer
-from nas.plan import Compiles, Speed, step_flops
+from nas.plan import Compiles, Layout, Speed, fastest, step_flops
 from nas.space import load_space
 from nas.units import format_bytes
 
@@ -48,6 +49,11 @@ class Measured:
     trace: Trace
     probe: Probe
 
+    @property
+    def passes(self) -> int:
+        """Of a step."""
+        return self.request.candidate.sequences // self.request.layout.micro_batch
+
 
 Told = Callable[[str], None]
 
@@ -77,13 +83,14 @@ def profile_device(
     if len(eager) < FEWEST:
         raise ProfileError(f"{fingerprint.name} cannot be profiled: of {len(requests)} probes {len(eager)} ended well")
     again = [] if short else [own.request for own in _spread(eager, COMPILED[fingerprint.backend])]
-    compiled = list(_measured([replace(own, compile=True) for own in again], tracer, tell))
+    compiled = list(_measured([replace(own, compile=True, decodes=False) for own in again], tracer, tell))
     made = eager + compiled
     calibration = Calibration(fit_memory(eager), fit_time(eager), fit_watts(eager))
     return DeviceProfile(
         fingerprint=fingerprint,
         speed=fit_speed(eager),
         eager=calibration,
+        decode=fit_decode(eager),
         compiled=_as_compiled(calibration, eager, compiled) if compiled else None,
         compiles=_compiles(eager, compiled) if compiled else None,
         context_bytes=max(own.probe.context_bytes for own in made),
@@ -108,11 +115,11 @@ def shapes(device: str, fingerprint: Fingerprint, count: int, seed: int = 0) -> 
     for index, (candidate, micro_batch) in enumerate(sorted(fitting, key=lambda own: step_flops(own[0]))):
         yield ProbeRequest(
             candidate,
-            micro_batch,
-            recompute=index % 4 == 3,
+            Layout(micro_batch, index % 4 == 3, fastest(candidate, fingerprint.backend).logits_chunk),
             device=device,
             threads=fingerprint.threads,
             precision=fingerprint.precision,
+            decodes=True,
         )
 
 
@@ -133,7 +140,7 @@ def _drawn(candidate: Candidate, rng: random.Random) -> tuple[Candidate, int]:
 def _measured(requests: Sequence[ProbeRequest], tracer: Tracer, tell: Told) -> Iterator[Measured]:
     """What ended well; what did not is told, and is no one's fault."""
     for number, request in enumerate(requests, 1):
-        trace = tracer.trace(request.candidate, request.micro_batch, recompute=request.recompute)
+        trace = tracer.trace(request.candidate, request.layout)
         try:
             yield Measured(request, trace, probe(request))
         except ProbeError as error:
@@ -171,11 +178,7 @@ def fit_speed(measured: Sequence[Measured]) -> Speed:
     """Seconds of a step by closed forms."""
     rows = matrix(
         [
-            [
-                own.trace.flops,
-                step_elements(own.request.candidate),
-                step_operations(own.request.candidate, own.request.candidate.sequences // own.request.micro_batch),
-            ]
+            [own.trace.flops, step_elements(own.request.candidate), step_operations(own.request.candidate, own.passes)]
             for own in measured
         ]
     )
@@ -184,6 +187,16 @@ def fit_speed(measured: Sequence[Measured]) -> Speed:
     error = float(np.abs(held_out(rows, values)).max())
     first = measured[0].request
     return Speed(flop, element, operation, error=error, device=first.device, threads=first.threads)
+
+
+def fit_decode(measured: Sequence[Measured]) -> DecodeFit:
+    """Seconds of a token in use, of the probes that timed one."""
+    timed = [own for own in measured if own.probe.token_seconds is not None]
+    rows = matrix([DecodeFit.features(own.request.candidate.architecture) for own in timed])
+    values = matrix([[own.probe.token_seconds or math.inf] for own in timed])[:, 0]
+    error = max(LEAST_ERROR, float(np.abs(held_out(rows, values)).max()))
+    per_operator, per_byte = map(float, non_negative(rows, values))
+    return DecodeFit(per_operator, per_byte, error)
 
 
 def fit_watts(measured: Sequence[Measured]) -> float:
@@ -217,4 +230,4 @@ def _compiles(plain: Sequence[Measured], compiled: Sequence[Measured]) -> Compil
 
 def _pairs(plain: Sequence[Measured], compiled: Sequence[Measured]) -> list[tuple[Measured, Measured]]:
     before = {own.request: own for own in plain}
-    return [(before[replace(own.request, compile=False)], own) for own in compiled]
+    return [(before[replace(own.request, compile=False, decodes=True)], own) for own in compiled]

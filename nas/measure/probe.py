@@ -21,8 +21,9 @@ from nas.candidate import Candidate
 from nas.errors import NasError, ProbeError
 from nas.measure import nvml
 from nas.measure.memory import peak_bytes
-from nas.plan import rates, step_flops
+from nas.plan import Layout, rates, step_flops
 from nas.train.containment import contained
+from nas.train.decode import Decoder
 from nas.train.model import Transformer
 from nas.train.optimizer import Optimizers
 from nas.train.worker import is_out_of_memory
@@ -33,6 +34,8 @@ TIMED = 3
 REPEAT_SECONDS = 0.2
 ENERGY_SECONDS = 2.0
 """For which steps are repeated where their energy is counted: counters are coarse."""
+DECODED = 16
+"""Tokens that are timed together."""
 LIMIT_SECONDS = 120.0
 
 
@@ -43,17 +46,18 @@ class ProbeRequest:
     Attributes:
         cap_bytes: that tensors may take; ``None`` for what the device has.
         timed: steps that are timed at least; one alone is not repeated, for whom only its memory matters.
+        decodes: whether a token in use is timed too.
     """
 
     candidate: Candidate
-    micro_batch: int
-    recompute: bool = False
+    layout: Layout
     compile: bool = False
     device: str = "cpu"
     threads: int = 1
     precision: str = "float32"
     cap_bytes: int | None = None
     timed: int = TIMED
+    decodes: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +71,7 @@ class Probe:
         step_seconds: least of the steps that were timed; on the CPU with one thread of processor time.
         compile_seconds: of the first pass, where it was compiled.
         joules: of a step; ``None`` where nothing counts them.
+        token_seconds: of a token in use, one sequence at a time, amid a context; ``None`` where that was not asked for.
         steps, flops: that were made.
     """
 
@@ -76,6 +81,7 @@ class Probe:
     step_seconds: float
     compile_seconds: float
     joules: float | None
+    token_seconds: float | None
     steps: int
     flops: int
 
@@ -154,6 +160,7 @@ def measure_step(request: ProbeRequest) -> Probe:
         step_seconds=min(seconds),
         compile_seconds=max(0.0, first - min(seconds)) if request.compile else 0.0,
         joules=(after - before) / len(seconds) if before is not None and after is not None else None,
+        token_seconds=work.token_seconds() if request.decodes else None,
         steps=steps,
         flops=steps * step_flops(request.candidate),
     )
@@ -166,7 +173,11 @@ class _Work:
         candidate, self.device = request.candidate, torch.device(request.device)
         architecture, self.candidate = candidate.architecture, candidate
         self.model = Transformer(
-            architecture, candidate.recipe.dropout, recompute=request.recompute, precision=request.precision
+            architecture,
+            candidate.recipe.dropout,
+            recompute=request.layout.recompute,
+            precision=request.precision,
+            logits_chunk=request.layout.logits_chunk,
         )
         self.model.initialise(0)
         self.model.to(self.device).train()
@@ -174,8 +185,8 @@ class _Work:
         self.forward: Callable[..., Tensor] = self.model
         if request.compile:
             self.forward = torch.compile(self.model, dynamic=False)
-        self.passes = candidate.sequences // request.micro_batch
-        shape = (request.micro_batch, architecture.context)
+        self.passes = candidate.sequences // request.layout.micro_batch
+        shape = (request.layout.micro_batch, architecture.context)
         tokens = torch.randint(0, architecture.vocabulary, shape, generator=torch.Generator().manual_seed(0))
         self.tokens = tokens.to(self.device)
         one_thread = self.device.type == "cpu" and request.threads == 1
@@ -188,8 +199,7 @@ class _Work:
             (loss / self.passes).backward()  # type: ignore[no-untyped-call]
             del loss
         self.optimizers.step(rates(self.candidate, 0.5))
-        if self.device.type == "cuda":
-            torch.cuda.synchronize()
+        self._await_device()
 
     def peak(self) -> tuple[int, int]:
         """Bytes allocated and reserved at most, in a step."""
@@ -199,6 +209,28 @@ class _Work:
             return torch.cuda.max_memory_allocated(), torch.cuda.max_memory_reserved()
         found = sum(tensor.nbytes for tensor in self._resident()) + peak_bytes(self.step)
         return found, found
+
+    def token_seconds(self) -> float:
+        """Seconds of a token, the least over some stretches of text from half of a context on."""
+        self.model.eval()
+        tokens = self.tokens[0]
+        half = len(tokens) // 2
+        stretch, best = min(DECODED, len(tokens) - half), math.inf
+        began = time.perf_counter()
+        while best == math.inf or time.perf_counter() - began < REPEAT_SECONDS:
+            decoder = Decoder(self.model)
+            decoder.read(tokens[:half])
+            self._await_device()
+            started = self.clock()
+            for at in range(half, half + stretch):
+                decoder.read(tokens[at : at + 1])
+            self._await_device()
+            best = min(best, (self.clock() - started) / stretch)
+        return best
+
+    def _await_device(self) -> None:
+        if self.device.type == "cuda":
+            torch.cuda.synchronize()
 
     def _resident(self) -> list[Tensor]:
         states = [state for optimizer in self.optimizers.all.values() for state in optimizer.state.values()]

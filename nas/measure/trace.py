@@ -24,7 +24,7 @@ from torch.utils.flop_counter import flop_registry
 
 from nas.calibration import Phase, Trace
 from nas.candidate import Candidate
-from nas.plan import rates
+from nas.plan import Layout, rates
 from nas.train.backend import standing_for
 from nas.train.model import Transformer
 from nas.train.optimizer import Optimizers
@@ -34,23 +34,22 @@ ROUNDING = {"cpu": 1, "cuda": 512}
 """Bytes that an allocator rounds a tensor up to (CUDA: c10/cuda/CUDACachingAllocator.cpp, kMinBlockSize)."""
 
 
-def trace_step(
-    candidate: Candidate,
-    micro_batch: int,
-    *,
-    recompute: bool = False,
-    backend: str = "cpu",
-    precision: str = "float32",
-) -> Trace:
-    """Traces one optimizer step of a candidate, ``micro_batch`` sequences to a pass.
+def trace_step(candidate: Candidate, layout: Layout, *, backend: str = "cpu", precision: str = "float32") -> Trace:
+    """Traces one optimizer step of a candidate.
 
     Its accumulation is what the recipe asks for; passes are alike, so one is traced and counted as many times. Takes
     some tens of milliseconds; `nas.measure.tracer` keeps what it found.
     """
-    architecture, accumulation = candidate.architecture, candidate.sequences // micro_batch
+    architecture, accumulation = candidate.architecture, candidate.sequences // layout.micro_batch
     with torch.device("meta"):
-        model = Transformer(architecture, candidate.recipe.dropout, recompute=recompute, precision=precision)
-        tokens = torch.empty((micro_batch, architecture.context), dtype=torch.int64)
+        model = Transformer(
+            architecture,
+            candidate.recipe.dropout,
+            recompute=layout.recompute,
+            precision=precision,
+            logits_chunk=layout.logits_chunk,
+        )
+        tokens = torch.empty((layout.micro_batch, architecture.context), dtype=torch.int64)
         optimizers = Optimizers(model, candidate.recipe.optimizer)
     recorder = _Recorder(ROUNDING[backend])
     for tensor in (*model.parameters(), *model.buffers(), *_make_state(optimizers), tokens):
@@ -71,7 +70,7 @@ def trace_step(
         forward.times(accumulation),
         backward.times(accumulation),
         optimizer.times(1),
-        checkpoints=accumulation * architecture.depth if recompute else 0,
+        checkpoints=accumulation * architecture.depth if layout.recompute else 0,
     )
 
 

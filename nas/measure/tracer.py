@@ -6,6 +6,7 @@ from functools import cache
 from nas.calibration import Phase, Trace
 from nas.candidate import Architecture, Candidate, Recipe
 from nas.measure.trace import trace_step
+from nas.plan import Layout
 
 SHALLOW = 3
 """Layers, or patterns of windows, up to which a candidate is traced as it is."""
@@ -23,21 +24,20 @@ class Tracer:
         self.backend, self.precision = backend, precision
         self._traced = cache(self._trace)
 
-    def trace(self, candidate: Candidate, micro_batch: int, *, recompute: bool = False) -> Trace:
-        """One optimizer step, ``micro_batch`` sequences to a pass."""
+    def trace(self, candidate: Candidate, layout: Layout) -> Trace:
+        """One optimizer step."""
         own = candidate.recipe
         recipe = Recipe(own.batch_tokens, own.optimizer, dropout=own.dropout)  # what else it says changes no step
         depths = _shallow(candidate.architecture)
         if depths is None:
-            return self._traced(Candidate(candidate.architecture, recipe), micro_batch, recompute)
+            return self._traced(Candidate(candidate.architecture, recipe), layout)
         one, two = (
-            self._traced(Candidate(replace(candidate.architecture, depth=depth), recipe), micro_batch, recompute)
-            for depth in depths
+            self._traced(Candidate(replace(candidate.architecture, depth=depth), recipe), layout) for depth in depths
         )
         return _extrapolated(one, two, (candidate.architecture.depth - depths[0]) // (depths[1] - depths[0]))
 
-    def _trace(self, candidate: Candidate, micro_batch: int, recompute: bool) -> Trace:
-        return trace_step(candidate, micro_batch, recompute=recompute, backend=self.backend, precision=self.precision)
+    def _trace(self, candidate: Candidate, layout: Layout) -> Trace:
+        return trace_step(candidate, layout, backend=self.backend, precision=self.precision)
 
 
 def _shallow(architecture: Architecture) -> tuple[int, int] | None:

@@ -11,6 +11,7 @@ from nas.data.depot import Depot
 from nas.data.storage import atomic_file
 from nas.data.tokenizer import Tokenizer, load_tokenizer
 from nas.errors import NotFoundError
+from nas.train.decode import Decoder
 from nas.train.model import Transformer
 
 WEIGHTS, CANDIDATE, TOKENIZER = "weights.safetensors", "candidate.json", "tokenizer.json"
@@ -63,9 +64,13 @@ def generate(
     context = model.architecture.context
     ids = [0, *tokenizer.encode(prompt).tolist()]
     start = len(ids)
+    decoder = Decoder(model)
+    unread = ids[-context:]
     for _ in range(tokens):
-        seen = ids[-context:]
-        logits = model.logits(torch.tensor([seen]))[0, -1]
+        if decoder.full:  # positions would have to turn anew
+            logits = model.logits(torch.tensor([ids[-context:]]))[0, -1]
+        else:
+            logits = decoder.read(torch.tensor(unread))
         if temperature > 0:
             following = int(torch.multinomial((logits / temperature).softmax(-1), 1, generator=generator))
         else:
@@ -73,4 +78,5 @@ def generate(
         if following == 0:
             break
         ids.append(following)
+        unread = [following]
     return prompt + tokenizer.decode(ids[start:])

@@ -9,12 +9,14 @@ from pathlib import Path
 
 import torch
 
+from nas.errors import CrowdedError
 from nas.units import format_bytes
 
 HEADROOM = 0.5
 """Of the cap, beside it: a C library keeps part of what was freed, by up to 37% of the peak in our measurements."""
-BESIDE_BYTES = 128 * 2**20
-"""For all that is not tensors."""
+BESIDE_BYTES = 384 * 2**20
+"""For all that is not tensors of a step: text to be scored, which is some 90 MiB of a long context and a small
+vocabulary, and the kernels that oneDNN makes for each shape that it meets, which were seen to take up to 120 MiB."""
 COMPILER_BYTES = 4 * 2**30
 FREE_SECONDS, LOOK_SECONDS = 30.0, 0.2
 
@@ -46,13 +48,29 @@ def contained(device: str, cap_bytes: int | None, *, compiles: bool = False) -> 
 def _await_free(device: str, wanted: int, look: Callable[[str], tuple[int, int]] = torch.cuda.mem_get_info) -> None:
     """Until so much of a GPU is free: a run that has just ended there may still be giving back its memory.
 
-    Raises `RuntimeError` when it is not: others use the device, and the candidate is not to blame.
+    Raises `CrowdedError` when it is not.
     """
     limit = time.monotonic() + FREE_SECONDS
     while (free := look(device)[0]) < wanted:
         if time.monotonic() > limit:
-            raise RuntimeError(f"{device} is used by others: {format_bytes(free)} free, {format_bytes(wanted)} needed")
+            raise CrowdedError(f"{device} is used by others: {format_bytes(free)} free, {format_bytes(wanted)} needed")
         time.sleep(LOOK_SECONDS)
+
+
+def check_uncrowded(device: str, cap_bytes: int | None, had: Callable[[str], int] | None = None) -> None:
+    """After a run was out of memory: raises `CrowdedError` when the device had not for it what it was allowed.
+
+    Args:
+        had: bytes of a device that this process has or could have.
+    """
+    if cap_bytes is None or not device.startswith("cuda"):
+        return
+    if (found := (had or _within_reach)(device)) < cap_bytes:
+        raise CrowdedError(f"{device} was filled by others: {format_bytes(found)} left of {format_bytes(cap_bytes)}")
+
+
+def _within_reach(device: str) -> int:
+    return torch.cuda.mem_get_info(device)[0] + torch.cuda.memory_reserved(device)
 
 
 @contextmanager

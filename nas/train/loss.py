@@ -10,23 +10,20 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from nas.train.backend import backend_of
+from nas.cost import LOGITS_CHUNK
 from nas.train.products import rows_by_rows
 
-CHUNK_ELEMENTS = 2**20  # logits in a chunk: 4 MiB in float32, about what a CPU core keeps close
 
-
-def chunk_rows(rows: int, vocabulary: int, backend: str) -> int:
-    """Rows of logits made at once. Launches cost more than cache misses off the CPU, so chunks are larger there."""
-    elements = CHUNK_ELEMENTS * (1 if backend == "cpu" else 64)
-    return max(1, min(rows, elements // vocabulary))
+def chunk_rows(rows: int, vocabulary: int, chunk: int) -> int:
+    """Rows whose logits are made at once, ``chunk`` of them and at least one row."""
+    return max(1, min(rows, chunk // vocabulary))
 
 
 class _LinearCrossEntropy(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, hidden_ND: Tensor, weight_VD: Tensor, targets_N: Tensor) -> Tensor:
+    def forward(ctx: Any, hidden_ND: Tensor, weight_VD: Tensor, targets_N: Tensor, chunk: int) -> Tensor:
         rows = hidden_ND.shape[0]
-        step = chunk_rows(rows, weight_VD.shape[0], backend_of(hidden_ND))
+        step = chunk_rows(rows, weight_VD.shape[0], chunk)
         weight = weight_VD.to(hidden_ND.dtype)
         grad_hidden = torch.empty_like(hidden_ND)
         grad_weight_DV = weight_VD.new_zeros(weight_VD.shape[::-1])
@@ -46,23 +43,23 @@ class _LinearCrossEntropy(torch.autograd.Function):
         return total / rows
 
     @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, None]:
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, None, None]:
         grad_hidden, grad_weight_DV = ctx.saved_tensors
         share = grad / grad_hidden.shape[0]
-        return grad_hidden * share, (grad_weight_DV * share).t(), None
+        return grad_hidden * share, (grad_weight_DV * share).t(), None, None
 
 
-def linear_cross_entropy(hidden_ND: Tensor, weight_VD: Tensor, targets_N: Tensor) -> Tensor:
-    """Mean of -log softmax(hidden @ weight.T)[target] over the N rows, in nats."""
+def linear_cross_entropy(hidden_ND: Tensor, weight_VD: Tensor, targets_N: Tensor, chunk: int = LOGITS_CHUNK) -> Tensor:
+    """Mean of -log softmax(hidden @ weight.T)[target] over the N rows, in nats; ``chunk`` logits are made at once."""
     if torch.is_grad_enabled():
-        loss: Tensor = _LinearCrossEntropy.apply(hidden_ND, weight_VD, targets_N)  # type: ignore[no-untyped-call]
+        loss: Tensor = _LinearCrossEntropy.apply(hidden_ND, weight_VD, targets_N, chunk)  # type: ignore[no-untyped-call]
         return loss
-    return token_losses(hidden_ND, weight_VD, targets_N).mean()
+    return token_losses(hidden_ND, weight_VD, targets_N, chunk).mean()
 
 
-def token_losses(hidden_ND: Tensor, weight_VD: Tensor, targets_N: Tensor) -> Tensor:
+def token_losses(hidden_ND: Tensor, weight_VD: Tensor, targets_N: Tensor, chunk: int = LOGITS_CHUNK) -> Tensor:
     """-log softmax(hidden @ weight.T)[target] for each of the N rows in float32, by chunks, without gradients."""
-    step = chunk_rows(hidden_ND.shape[0], weight_VD.shape[0], backend_of(hidden_ND))
+    step = chunk_rows(hidden_ND.shape[0], weight_VD.shape[0], chunk)
     losses = []
     for first in range(0, hidden_ND.shape[0], step):
         logits = rows_by_rows(hidden_ND[first : first + step], weight_VD.to(hidden_ND.dtype)).float()

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from nas.candidate import Architecture, Layer
+from nas.cost import LOGITS_CHUNK
 from nas.train.backend import backend_of
 from nas.train.fused import attention, dropout, rms_norm
 from nas.train.loss import linear_cross_entropy
@@ -73,6 +74,11 @@ class Attention(nn.Module):
         self.key_norm = RMSNorm(self.head_size) if architecture.qk_norm else None
 
     def forward(self, x_BTD: Tensor, cos_TE: Tensor, sin_TE: Tensor) -> Tensor:
+        q_BHTE, k_BKTE, v_BKTE = self.project(x_BTD, cos_TE, sin_TE)
+        return self.merge(attend(q_BHTE, k_BKTE, v_BKTE, self.window))
+
+    def project(self, x_BTD: Tensor, cos_TE: Tensor, sin_TE: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Queries (B, H, T, E), keys and values (B, K, T, E), normed and turned."""
         B, T, _ = x_BTD.shape
         H, K, E = self.heads, self.kv_heads, self.head_size
         q, k, v = torch.split(linear(x_BTD, self.qkv.weight), list(self.sizes), dim=-1)
@@ -81,8 +87,11 @@ class Attention(nn.Module):
             q_BTHE, k_BTKE = self.query_norm(q_BTHE), self.key_norm(k_BTKE)
         q_BHTE = rotate(q_BTHE, cos_TE, sin_TE).transpose(1, 2)
         k_BKTE = rotate(k_BTKE, cos_TE, sin_TE).transpose(1, 2)
-        y_BHTE = attend(q_BHTE, k_BKTE, v_BTKE.transpose(1, 2), self.window)
-        return linear(y_BHTE.transpose(1, 2).reshape(B, T, H * E), self.out.weight)
+        return q_BHTE, k_BKTE, v_BTKE.transpose(1, 2)
+
+    def merge(self, y_BHTE: Tensor) -> Tensor:
+        """What the heads found, into the residual stream, (B, T, D)."""
+        return linear(y_BHTE.transpose(1, 2).flatten(2), self.out.weight)
 
 
 def rotate(x_BTHE: Tensor, cos_TE: Tensor, sin_TE: Tensor) -> Tensor:
@@ -165,7 +174,8 @@ class Transformer(nn.Module):
     """Tokens in, mean loss or logits out.
 
     ``recompute`` trades FLOPs for memory: the blocks' activations are computed again in the backward pass.
-    ``precision`` is that of matrix products and attention: float32 or bfloat16.
+    ``precision`` is that of matrix products and attention: float32 or bfloat16. ``logits_chunk`` logits are made at
+    once.
     """
 
     cos_TE: Tensor
@@ -178,9 +188,10 @@ class Transformer(nn.Module):
         *,
         recompute: bool = False,
         precision: str = "float32",
+        logits_chunk: int = LOGITS_CHUNK,
     ) -> None:
         super().__init__()
-        self.architecture, self.recompute = architecture, recompute
+        self.architecture, self.recompute, self.logits_chunk = architecture, recompute, logits_chunk
         self.dtype: torch.dtype = getattr(torch, precision)
         self.embedding = nn.Embedding(architecture.vocabulary, architecture.width)
         self.blocks = nn.ModuleList(Block(architecture, layer, dropout, self.dtype) for layer in architecture.layers())
@@ -211,7 +222,7 @@ class Transformer(nn.Module):
     def forward(self, tokens_BT: Tensor, targets_BT: Tensor) -> Tensor:
         """Mean negative log-likelihood in nats per token."""
         hidden = self.hidden(tokens_BT).flatten(0, 1)
-        return linear_cross_entropy(hidden, self.head_weight, targets_BT.flatten())
+        return linear_cross_entropy(hidden, self.head_weight, targets_BT.flatten(), self.logits_chunk)
 
     def logits(self, tokens_BT: Tensor) -> Tensor:
         """(B, T, V)."""

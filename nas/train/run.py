@@ -161,6 +161,7 @@ class _Run:
             self.candidate.recipe.dropout,
             recompute=self.plan.recompute,
             precision=self.plan.precision,
+            logits_chunk=self.plan.logits_chunk,
         )
         self.model.initialise(request.seed)
         self.model.to(self.device).train()

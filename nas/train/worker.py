@@ -1,21 +1,23 @@
 """An assignment carried out: trains, passes points on, obeys verdicts, says how it ended."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
 
 import torch
 
+from nas.cost import latency_ms_per_kb
 from nas.data.depot import Depot
 from nas.data.texts import Texts
-from nas.errors import ProbeError
-from nas.outcome import DIVERGED, OUT_OF_MEMORY, STOPPED, ended
+from nas.errors import CrowdedError, ProbeError
+from nas.outcome import DIVERGED, INTERRUPTED, OUT_OF_MEMORY, OVER_LIMIT, STOPPED, ended
 from nas.ports import Assignment, Outcome
 from nas.records import CurvePoint, Verdict
+from nas.spec import LATENCY, PEAK_MEMORY
 from nas.train.artifact import publish_artifact
 from nas.train.checkpoint import CHECKPOINT, Checkpoint
-from nas.train.containment import contained
+from nas.train.containment import check_uncrowded, contained
 from nas.train.run import Finish, Report, Request, train
 from nas.units import format_bytes
 
@@ -42,9 +44,17 @@ class Workshop:
         return Checkpoint(path, self.depot, name)
 
 
-Probing = Callable[[Assignment, str, int], int]
-"""Makes real steps of an assignment on a device with some threads, within its cap, in a process of their own; bytes
-that their tensors took. Raises `ProbeError`."""
+@dataclass(frozen=True, slots=True)
+class Probed:
+    """Bytes of the device that the tensors of a step took, and seconds of a token in use, where they were wanted."""
+
+    tensor_bytes: int
+    token_seconds: float | None = None
+
+
+Probing = Callable[[Assignment, str, int], Probed]
+"""Makes real steps of an assignment on a device with some threads, within its cap, in a process of their own. Raises
+`ProbeError`."""
 
 
 def name_of(assignment: Assignment) -> str:
@@ -68,55 +78,86 @@ def carry_out(
     """Runs an assignment to its end, until a verdict stops it, or until it is ``halted``, which keeps a checkpoint.
 
     ``report`` is called after each curve point, ``note`` with messages for people. Out of memory, of the device or of
-    the assignment's cap, is an outcome, not an error. The checkpoint stays until the outcome is recorded: whoever does
-    that deletes it.
+    the assignment's cap, is an outcome, not an error; where others have filled the device the run is interrupted, to be
+    tried again. The checkpoint stays until the outcome is recorded: whoever does that deletes it.
     """
-    folder = workshop.folder(assignment)
     threads = workshop.all_threads if assignment.final else workshop.threads
     if threads:
         torch.set_num_threads(threads)
-    request = Request(
+    try:
+        measured = _probe(assignment, workshop, note)
+    except ProbeError as error:
+        return _refused(assignment, OUT_OF_MEMORY, str(error), _needed(assignment))
+    if complaint := _complaint(assignment, measured):
+        return _refused(assignment, *complaint, measured)
+    run = _Run(assignment, workshop, report, note)
+    try:
+        outcome = run.carry_out(halted)
+    except CrowdedError as error:
+        note(str(error))
+        outcome = ended(assignment, INTERRUPTED, run.last)
+    return replace(outcome, measured={**measured, **outcome.measured})
+
+
+@dataclass
+class _Run:
+    """The run itself; ``last`` is what it reported last."""
+
+    assignment: Assignment
+    workshop: Workshop
+    report: Reporter
+    note: Callable[[str], None]
+    last: CurvePoint | None = None
+
+    def carry_out(self, halted: Callable[[], bool]) -> Outcome:
+        """Raises `CrowdedError`."""
+        assignment, device = self.assignment, self.workshop.device
+        try:
+            with contained(device, assignment.memory_cap, compiles=assignment.plan.compile):
+                return self._train(halted)
+        except (MemoryError, RuntimeError) as error:
+            if not is_out_of_memory(error):
+                raise
+            check_uncrowded(device, assignment.memory_cap)
+            outcome = ended(assignment, OUT_OF_MEMORY, self.last, _out_of_memory(assignment, error))
+            return replace(outcome, measured=_needed(assignment))
+
+    def _train(self, halted: Callable[[], bool]) -> Outcome:
+        assignment, workshop = self.assignment, self.workshop
+        for event in train(_request(assignment, workshop), workshop.texts, halted=halted):
+            if isinstance(event, Finish):
+                if event.validation is not None and workshop.depot is not None:
+                    publish_artifact(workshop.folder(assignment), workshop.depot, name_of(assignment))
+                return _finished(assignment, event)
+            if event.message:
+                self.note(event.message)
+            if event.train_bpb is None and event.val_bpb is None:
+                continue
+            self.last = _point(assignment, event)
+            if self.report(self.last, durable=event.durable) is Verdict.STOP:
+                return ended(assignment, STOPPED, self.last)
+        raise AssertionError("a run ends with a Finish")
+
+
+def _request(assignment: Assignment, workshop: Workshop) -> Request:
+    return Request(
         candidate=assignment.candidate,
         plan=assignment.plan,
         seed=assignment.seed,
         device=workshop.device,
         deadline_seconds=assignment.deadline_seconds,
         checkpoint=workshop.checkpoint(assignment),
-        artifact=folder,
+        artifact=workshop.folder(assignment),
         score_test=assignment.final,
         probe_flops=_probe_flops(assignment),
     )
-    last: CurvePoint | None = None
-    try:
-        measured = _probe(assignment, workshop, note)
-    except ProbeError as error:
-        return replace(ended(assignment, OUT_OF_MEMORY, None, str(error)), eval_flops=_probe_flops(assignment))
-    try:
-        with contained(workshop.device, assignment.memory_cap, compiles=assignment.plan.compile):
-            for event in train(request, workshop.texts, halted=halted):
-                if isinstance(event, Finish):
-                    if event.validation is not None and workshop.depot is not None:
-                        publish_artifact(folder, workshop.depot, name_of(assignment))
-                    return replace(_finished(assignment, event), memory_measured=measured)
-                if event.message:
-                    note(event.message)
-                if event.train_bpb is None and event.val_bpb is None:
-                    continue
-                last = _point(assignment, event)
-                if report(last, durable=event.durable) is Verdict.STOP:
-                    return replace(ended(assignment, STOPPED, last), memory_measured=measured)
-    except (MemoryError, RuntimeError) as error:
-        if not is_out_of_memory(error):
-            raise
-        return ended(assignment, OUT_OF_MEMORY, last, _out_of_memory(assignment, error))
-    raise AssertionError("a run ends with a Finish")
 
 
-def _probe(assignment: Assignment, workshop: Workshop, note: Callable[[str], None]) -> int | None:
-    """Bytes that real steps took, where the plan wants some; ``None`` too where they came to nothing, which is noted:
-    the run is contained all the same. Raises `ProbeError` when it does not fit."""
+def _probe(assignment: Assignment, workshop: Workshop, note: Callable[[str], None]) -> dict[str, float]:
+    """What real steps took, by the names of costs, where the plan wants some; nothing too where they came to nothing,
+    which is noted: the run is contained all the same. Raises `ProbeError` when they run out of memory."""
     if workshop.probe is None or not assignment.plan.probe_steps or assignment.attempt:
-        return None
+        return {}
     threads = workshop.all_threads if assignment.final else workshop.threads
     try:
         found = workshop.probe(assignment, workshop.device, threads or torch.get_num_threads())
@@ -124,11 +165,34 @@ def _probe(assignment: Assignment, workshop: Workshop, note: Callable[[str], Non
         if error.kind == OUT_OF_MEMORY:
             raise
         note(str(error))
-        return None
-    if assignment.memory_cap is not None and found > assignment.memory_cap:
-        allowed = format_bytes(assignment.memory_cap)
-        raise ProbeError(OUT_OF_MEMORY, f"{format_bytes(found)} measured, {allowed} allowed")
-    return found
+        return {}
+    measured: dict[str, float] = {PEAK_MEMORY: found.tensor_bytes + assignment.context_bytes}
+    if found.token_seconds is not None:
+        token_bytes = workshop.texts.bytes_per_token(assignment.candidate.architecture.vocabulary)
+        measured[LATENCY] = latency_ms_per_kb(found.token_seconds, token_bytes)
+    return measured
+
+
+def _complaint(assignment: Assignment, measured: Mapping[str, float]) -> tuple[str, str] | None:
+    """The limit that what was measured breaks, as a kind of outcome, and by what."""
+    cap, limit = assignment.memory_cap, assignment.latency_limit
+    if cap is not None and measured.get(PEAK_MEMORY, 0) > (allowed := cap + assignment.context_bytes):
+        return OUT_OF_MEMORY, f"{format_bytes(measured[PEAK_MEMORY])} measured, {format_bytes(allowed)} allowed"
+    if limit is not None and measured.get(LATENCY, 0) > limit:
+        return OVER_LIMIT, f"{LATENCY}: {measured[LATENCY]:.3g} ms measured, {limit:.3g} ms allowed"
+    return None
+
+
+def _refused(assignment: Assignment, kind: str, detail: str, measured: Mapping[str, float]) -> Outcome:
+    """Before the run."""
+    outcome = ended(assignment, kind, None, detail)
+    return replace(outcome, eval_flops=_probe_flops(assignment), measured=measured)
+
+
+def _needed(assignment: Assignment) -> dict[str, float]:
+    """What a run that was out of memory needed at least: its cap."""
+    cap = assignment.memory_cap
+    return {} if cap is None else {PEAK_MEMORY: cap + assignment.context_bytes}
 
 
 def _probe_flops(assignment: Assignment) -> int:
@@ -143,8 +207,9 @@ def _out_of_memory(assignment: Assignment, error: Exception) -> str:
 
 
 def is_out_of_memory(error: Exception) -> bool:
-    """Python, numpy and CUDA have errors for it, the CPU allocator of torch has only words."""
-    return isinstance(error, (MemoryError, torch.OutOfMemoryError)) or "can't allocate memory" in str(error)
+    """Python, numpy and CUDA have errors for it, the CPU allocator of torch and oneDNN have only words."""
+    said = ("can't allocate memory", "could not create a primitive")
+    return isinstance(error, (MemoryError, torch.OutOfMemoryError)) or any(own in str(error) for own in said)
 
 
 def _point(assignment: Assignment, report: Report) -> CurvePoint:

@@ -141,6 +141,7 @@ def requested(setting: Setting, draw: Draw, *, timed: bool) -> ProbeRequest:
         device=setting.device,
         threads=setting.fingerprint.threads,
         precision=setting.fingerprint.precision,
+        decodes=timed,
     )
     return asked if timed else replace(asked, timed=1)
 

@@ -9,7 +9,7 @@ from benchmarks.profiling.errors import ERRORS, Errors, Pairs, Target, above, pe
 from benchmarks.profiling.held_out import Draw, Setting, layouts, probed, requested
 from benchmarks.profiling.report import Part, ended_well
 from nas.calibration import DeviceProfile
-from nas.measure.calibrate import FULL, MEMORY_SHARE, STEP_FLOPS, Measured, fit_speed, fit_time, shapes
+from nas.measure.calibrate import FULL, MEMORY_SHARE, STEP_FLOPS, Measured, fit_decode, fit_speed, fit_time, shapes
 from nas.measure.probe import ProbeRequest
 from nas.plan import bound, step_flops
 from nas.units import format_flops
@@ -21,7 +21,8 @@ ABOUT = """\
 {count} candidates of {space} of {least} to {most} a step. Measured is the
 least of the steps that were timed{clock}, in {rounds} fresh processes. The {own} probes of a full profile are made
 among them, in random order, because the machine's speed drifts. By traces: their fit to what traces count; by closed
-forms: their fit for candidates that are not traced. Above the upper end: how often a step took longer than the
+forms: their fit for candidates that are not traced. A token in use: seconds of each that a model writes after half of
+a context. Above the upper end: how often a step took longer than the
 prediction's interval holds, which is of the 90th percentile of errors."""
 ONE_THREAD = " (one thread, its processor time)"
 
@@ -46,6 +47,7 @@ def measure(setting: Setting) -> Part:
     found = [
         ["by traces", *by_trace.cells(), f"{above(highs)} of {len(highs)}"],
         ["by closed forms", *by_form.cells(), "-"],
+        ["a token in use", *Errors.of(token_pairs(own, measured)).cells(), "-"],
     ]
     return Part(
         title="Time",
@@ -66,10 +68,25 @@ def interleaved(setting: Setting, requests: Sequence[ProbeRequest]) -> tuple[lis
     random.Random(setting.seed).shuffle(order)
     best: dict[ProbeRequest, Measured] = {}
     for found in probed(setting, "time", order):
-        before = best.get(found.request)
-        if before is None or found.probe.step_seconds < before.probe.step_seconds:
-            best[found.request] = found
+        best[found.request] = _faster(best.get(found.request, found), found)
     return [best[one] for one in own if one in best], [best[one] for one in requests if one in best]
+
+
+def _faster(one: Measured, other: Measured) -> Measured:
+    """The least of a step and of a token, which one probe need not have both."""
+    fastest = min(one, other, key=lambda own: own.probe.step_seconds)
+    tokens = [own.probe.token_seconds for own in (one, other) if own.probe.token_seconds is not None]
+    return replace(fastest, probe=replace(fastest.probe, token_seconds=min(tokens, default=None)))
+
+
+def token_pairs(own: Sequence[Measured], measured: Sequence[Measured]) -> Pairs:
+    """Seconds of a token by a fit to a profile's own probes, with those that were measured."""
+    fit = fit_decode(own)
+    return [
+        (fit.seconds(one.request.candidate.architecture), one.probe.token_seconds)
+        for one in measured
+        if one.probe.token_seconds is not None
+    ]
 
 
 def fits(setting: Setting, draw: Draw) -> bool:

@@ -7,9 +7,10 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from nas.candidate import Architecture, Candidate, Deviation
-from nas.cost import COST_NAMES, FLOP_CONVENTION, params
+from nas.cost import FLOP_CONVENTION, params
 from nas.native import native_family
 from nas.records import CandidateRecord
+from nas.spec import LATENCY, PEAK_MEMORY, TRAIN_SECONDS
 from nas.units import format_bytes, format_count, format_flops, format_seconds
 
 _COSTS: dict[str, tuple[str, Callable[[float], str]]] = {
@@ -17,6 +18,11 @@ _COSTS: dict[str, tuple[str, Callable[[float], str]]] = {
     "flops_per_byte": ("Forward FLOPs per byte of text", format_flops),
     "kv_bytes_per_byte": ("Key/value cache per byte of text, float32", format_bytes),
     "weight_bytes": ("Weights, float32", format_bytes),
+}
+_DEVICE_COSTS: dict[str, tuple[str, Callable[[float], str]]] = {
+    PEAK_MEMORY: ("Peak memory while training", format_bytes),
+    TRAIN_SECONDS: ("Training time, predicted", format_seconds),
+    LATENCY: ("Milliseconds to write a kB of text", "{:.3g}".format),
 }
 
 _USE = """\
@@ -138,7 +144,11 @@ def _spent(record: CandidateRecord, device: str, seed: int) -> list[tuple[str, .
 
 
 def _limits(architecture: Architecture, costs: Mapping[str, Any], limits: Mapping[str, Any]) -> list[tuple[str, ...]]:
-    rows = [_limit(name, _finite(costs.get(name)), _finite(limits.get(name))) for name in COST_NAMES]
+    named = {name: own for name, own in _DEVICE_COSTS.items() if name in costs or limits.get(name) is not None}
+    rows = [
+        _limit(label, _finite(costs.get(name)), _finite(limits.get(name)))
+        for name, label in {**_COSTS, **named}.items()
+    ]
     family, asked = native_family(architecture), limits.get("export") == "native"
     rows.append(
         ("Family in transformers", family or "none", "must have one" if asked else "none", _held(asked, bool(family)))
@@ -146,8 +156,8 @@ def _limits(architecture: Architecture, costs: Mapping[str, Any], limits: Mappin
     return rows
 
 
-def _limit(name: str, value: float | None, limit: float | None) -> tuple[str, ...]:
-    title, form = _COSTS[name]
+def _limit(label: tuple[str, Callable[[float], str]], value: float | None, limit: float | None) -> tuple[str, ...]:
+    title, form = label
     asked = "none" if limit is None else f"at most {form(limit)}"
     if value is None:
         return title, "not known", asked, "not known"

@@ -1,5 +1,6 @@
 """Traces that are kept, and between which is interpolated: a step's needs grow evenly with its depth."""
 
+import gc
 from dataclasses import fields, replace
 from functools import cache
 
@@ -37,7 +38,17 @@ class Tracer:
         return _extrapolated(one, two, (candidate.architecture.depth - depths[0]) // (depths[1] - depths[0]))
 
     def _trace(self, candidate: Candidate, layout: Layout) -> Trace:
-        return trace_step(candidate, layout, backend=self.backend, precision=self.precision)
+        found = trace_step(candidate, layout, backend=self.backend, precision=self.precision)
+        _settle()
+        return found
+
+
+@cache
+def _settle() -> None:
+    """Once in a process, when the first trace has loaded all it needs of torch: Python's collector need not look at
+    that again. It took 0.2 s each time, longer than any trace."""
+    gc.collect()
+    gc.freeze()
 
 
 def _shallow(architecture: Architecture) -> tuple[int, int] | None:

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from nas.cost import LOGITS_CHUNK
+from nas.train.backend import alike
 from nas.train.products import rows_by_rows
 
 
@@ -28,7 +29,7 @@ class _LinearCrossEntropy(torch.autograd.Function):
         grad_hidden = torch.empty_like(hidden_ND)
         grad_weight_DV = weight_VD.new_zeros(weight_VD.shape[::-1])
         total = hidden_ND.new_zeros((), dtype=torch.float32)
-        for first in range(0, rows, step):
+        for first in alike(range(0, rows, step)):
             hidden, targets = hidden_ND[first : first + step], targets_N[first : first + step, None]
             logits = rows_by_rows(hidden, weight).float()
             # softmax is one pass through the logits; the normaliser is had from it, its largest value is exp(0) / sum

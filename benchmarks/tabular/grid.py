@@ -1,0 +1,50 @@
+"""Which runs make a table: every candidate of the space once, and some of them with further seeds."""
+
+import random
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from nas.space import Knobs, Space, load_space
+
+SPACE = Path(__file__).with_name("space.yaml")
+COMPUTE = 400_000_000_000
+"""Training FLOPs of each run."""
+SEEDS = 3
+"""Of the candidates that show the noise."""
+REPEATED = 24
+EVALUATIONS = 16
+"""Validation losses of a curve, evenly over progress; the last is that of the whole split."""
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """One training run: a point of the grid and a seed of weights and batches."""
+
+    knobs: Mapping[str, Any]
+    seed: int = 0
+
+    @property
+    def key(self) -> tuple[tuple[Any, ...], int]:
+        return tuple(self.knobs.values()), self.seed
+
+
+def space() -> Space:
+    return load_space(str(SPACE))
+
+
+def points(own: Space) -> list[Knobs]:
+    """Every point of a space whose knobs all have values, in the space's order."""
+    return list(own.grid(*(knob.name for knob in own.knobs)))
+
+
+def runs(own: Space, repeated: int = REPEATED, seeds: int = SEEDS) -> list[Run]:
+    """All runs, in an order in which any beginning is an even part of the whole. Which candidates have several seeds
+    follows from the grid and never from results."""
+    shuffled = points(own)
+    random.Random(0).shuffle(shuffled)
+    first = [Run(knobs) for knobs in shuffled]
+    step = max(1, len(shuffled) // repeated)
+    again = shuffled[::step][:repeated]
+    return first + [Run(knobs, seed) for seed in range(1, seeds) for knobs in again]

@@ -1,0 +1,32 @@
+"""python -m benchmarks.tabular {make,status,pack} --corpus NAME"""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from benchmarks.corpora import NAMES
+from benchmarks.tabular.grid import COMPUTE, runs, space
+from benchmarks.tabular.make import Job, make
+from benchmarks.tabular.shelf import Shelf
+from nas.units import parse_flops
+from services.home import home
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.tabular")
+    parser.add_argument("task", choices=["make", "status"])
+    parser.add_argument("--corpus", choices=NAMES, default="austen")
+    parser.add_argument("--compute", default=f"{COMPUTE:g}", help="training FLOPs of a run")
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--workers", type=int, default=2, help="runs at a time, of one thread each")
+    parser.add_argument("--limit", type=int, help="only so many runs, the first")
+    parser.add_argument("--work", type=Path, help="folder for runs that are not packed yet")
+    given = parser.parse_args(arguments)
+    folder = given.work or home().cache / "tabular"
+    shelf = Shelf(folder / f"{given.corpus}.jsonl")
+    compute = parse_flops(given.compute, "--compute")
+    wanted = [Job(run, given.corpus, folder, compute, given.device) for run in runs(space())[: given.limit]]
+    if given.task == "make":
+        make(shelf, wanted, given.workers, lambda line: print(line, file=sys.stderr, flush=True))
+    print(f"{sum(job.run in shelf for job in wanted)} of {len(wanted)} runs are there: {shelf.path}")

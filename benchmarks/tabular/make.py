@@ -1,0 +1,77 @@
+"""The making of a table: all runs of the grid that are not there yet, some at a time, in processes of one thread."""
+
+import multiprocessing
+import os
+import threading
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+import torch
+
+from benchmarks.corpora import corpus
+from benchmarks.tabular.grid import Run
+from benchmarks.tabular.shelf import Shelf
+from benchmarks.tabular.training import Trained, train_one
+from nas.data.texts import Texts
+from nas.units import format_seconds
+
+NICENESS = 19
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """What is to be trained where; ``cache`` keeps texts and tokenizers."""
+
+    run: Run
+    corpus: str
+    cache: Path
+    compute: int
+    device: str
+
+
+@cache
+def texts(name: str, folder: Path) -> Texts:
+    return Texts(corpus(name, folder / "packages"), folder)
+
+
+def make(shelf: Shelf, wanted: Sequence[Job], workers: int, tell: Callable[[str], None]) -> None:
+    """Trains what is wanted and not on the shelf. Ended at any moment, it loses no more than what is in training."""
+    missing = [job for job in wanted if job.run not in shelf]
+    for vocabulary in sorted({job.run.knobs["vocabulary"] for job in missing}):
+        texts(missing[0].corpus, missing[0].cache).shard("train", vocabulary)  # once, and not in each worker
+    began = time.monotonic()
+    context = multiprocessing.get_context("spawn")
+    os.environ["OMP_NUM_THREADS"] = "1"
+    with shelf.writing(), ProcessPoolExecutor(workers, context, _become_worker) as pool:
+        for number, done in enumerate(as_completed([pool.submit(_work, job) for job in missing]), 1):
+            trained = done.result()
+            shelf.put(trained)
+            left = (time.monotonic() - began) / number * (len(missing) - number)
+            tell(f"{len(shelf)} of {len(wanted)}: {_line(trained)}; {format_seconds(max(left, 1e-3))} left")
+
+
+def _become_worker() -> None:
+    torch.set_num_threads(1)
+    os.nice(NICENESS)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    """However that ends: a worker that is left alone would train on for nobody."""
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    parent.join()
+    os._exit(1)
+
+
+def _work(job: Job) -> Trained:
+    return train_one(job.run, texts(job.corpus, job.cache), job.compute, job.device)
+
+
+def _line(trained: Trained) -> str:
+    loss = f"{trained.val_bpb:.3f}" if trained.val_bpb is not None else "diverged"
+    return f"{', '.join(map(str, trained.knobs.values()))}, seed {trained.seed}: {loss} in {trained.seconds:.1f} s"

@@ -47,9 +47,6 @@ class Cost:
         return cls(**raw)
 
 
-COST_NAMES = ("params", "flops_per_byte", "kv_bytes_per_byte", "weight_bytes")
-
-
 def cost(candidate: Candidate, bytes_per_token: float) -> Cost:
     """All costs of a candidate; ``bytes_per_token`` is its tokenizer's mean on the training text."""
     architecture = candidate.architecture

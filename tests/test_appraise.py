@@ -7,14 +7,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nas.appraise import Appraiser, Correction
-from nas.calibration import MemoryFit, TimeFit, Trace
+from nas.calibration import Calibration, DecodeFit, MemoryFit, TimeFit, Trace
 from nas.candidate import Architecture, Candidate, Recipe
 from nas.cost import cost, memory_bound
 from nas.gate import MINIMUM_STEPS, Admitted, Rejected
-from nas.plan import Allowance, Speed, TextFacts
+from nas.plan import Allowance, Compiles, Layout, Speed, TextFacts
 from nas.predict import Predictor
-from nas.records import CandidateRecord, CandidateState, Origin
-from nas.spec import Limits
+from nas.records import CandidateRecord, CandidateState, Origin, with_measured
+from nas.spec import LOSS, OBJECTIVES, Limits
 from tests.profiles import FINGERPRINT, Written, profile_of, trace_of
 
 CANDIDATE = Candidate(Architecture(1, 16, 2, 8, 2, 48, 256, 32), Recipe(batch_tokens=64))
@@ -131,13 +131,13 @@ def test_a_final_run_is_scaled_to_what_it_can_train() -> None:
 
 BOUND = memory_bound(CANDIDATE, 2)
 """Of the plain step by closed forms; there is one layout with all sequences, one with each by itself, and the same
-computed again."""
+computed again. Chunks of its logits make no difference."""
 
 
-def traced(candidate: Candidate, micro_batch: int, recompute: bool) -> Trace:
+def traced(candidate: Candidate, layout: Layout) -> Trace:
     """A million FLOPs a pass and as many again with recompute; 1000 bytes a sequence, half of them with recompute."""
-    passes = candidate.sequences // micro_batch
-    return trace_of((500 if recompute else 1000) * micro_batch, 10**6 * (2 if recompute else 1) * passes)
+    passes, again = candidate.sequences // layout.micro_batch, layout.recompute
+    return trace_of((500 if again else 1000) * layout.micro_batch, 10**6 * (2 if again else 1) * passes)
 
 
 PROFILE = profile_of(MemoryFit(100.0, 1.0, 0.5), TimeFit(per_flop=1e-6))
@@ -146,8 +146,8 @@ ALONE = profile_of(MemoryFit(10.0**9), TimeFit(per_flop=0.25e-6))
 
 
 def predicting(
-    answer: Callable[[Candidate, int, bool], Trace] = traced, **own: object
-) -> tuple[Appraiser, list[tuple[Candidate, int, bool]]]:
+    answer: Callable[[Candidate, Layout], Trace] = traced, **own: object
+) -> tuple[Appraiser, list[tuple[Candidate, Layout]]]:
     """And what its tracer was asked for."""
     tracer = Written(answer)
     return appraiser(predictor=Predictor(tracer, PROFILE, ALONE), **own), tracer.asked
@@ -163,9 +163,8 @@ def predicting(
 )
 def test_a_layout_by_what_is_predicted(memory: int | None, layout: tuple[int, bool], bytes_: int) -> None:
     own, asked = predicting()
-    found = own.layout(CANDIDATE, memory)
-    assert ((found.micro_batch, found.recompute), found.memory_bytes) == (layout, bytes_)
-    assert asked == [(CANDIDATE, 2, False)]
+    assert own.layout(CANDIDATE, memory) == (Layout(*layout), bytes_)
+    assert asked == [(CANDIDATE, Layout(2))]
 
 
 @pytest.mark.parametrize(
@@ -180,16 +179,17 @@ def test_a_layout_by_what_is_predicted(memory: int | None, layout: tuple[int, bo
 def test_the_gate_by_predicted_memory(factor: int, layout: tuple[int, bool], admitted: bool) -> None:
     """Of a step that takes more the larger the factor, within 200 kB: factor x (1000 or 500 a sequence)."""
 
-    def larger(candidate: Candidate, micro_batch: int, recompute: bool) -> Trace:
-        trace = traced(candidate, micro_batch, recompute)
+    def larger(candidate: Candidate, layout: Layout) -> Trace:
+        trace = traced(candidate, layout)
         return trace_of(factor * trace.peak_bytes, trace.flops)
 
-    own, asked = predicting(larger)
+    own, _ = predicting(larger)
     memory = 200_000
     verdict = own.admit(CANDIDATE, Allowance(100 * STEP, memory=memory))
     assert isinstance(verdict, Admitted) is admitted
     assert (verdict.excess["memory"] > 0) is not admitted
-    assert asked[-1] == (CANDIDATE, *layout)
+    if admitted:
+        assert own.layout(CANDIDATE, memory)[0] == Layout(*layout)
     if isinstance(verdict, Rejected):
         assert [own.limit for own in verdict.violations] == ["memory"]
         assert verdict.violations[0].value == 100 + factor * 500
@@ -243,8 +243,8 @@ def test_a_plan_takes_predicted_seconds_times_the_slowdown(slowdown: float, step
     [(1, (2, False), 1), (100, (1, False), 2), (250, (1, True), 4)],
 )
 def test_lean_layouts_are_predicted_to_be_slower(factor: int, layout: tuple[int, bool], step: int) -> None:
-    def larger(candidate: Candidate, micro_batch: int, recompute: bool) -> Trace:
-        trace = traced(candidate, micro_batch, recompute)
+    def larger(candidate: Candidate, layout: Layout) -> Trace:
+        trace = traced(candidate, layout)
         return trace_of(factor * trace.peak_bytes, trace.flops)
 
     own, _ = predicting(larger)
@@ -344,7 +344,7 @@ def test_a_prediction_that_was_corrected_already_counts_with_its_correction() ->
 def on_gpu(operators: int) -> Appraiser:
     """A pass computes for a second and waits one for each operator; 100 bytes are the context's."""
 
-    def launched(candidate: Candidate, micro_batch: int, recompute: bool) -> Trace:
+    def launched(candidate: Candidate, layout: Layout) -> Trace:
         return trace_of(1000, 10**6, operators=operators)
 
     profile = profile_of(MemoryFit(), TimeFit(per_flop=1e-6, per_operator=1.0), context_bytes=100)
@@ -397,7 +397,7 @@ def test_on_a_cpu_the_cap_is_what_is_allowed() -> None:
     ],
 )
 def test_who_may_not_fit_is_probed_and_so_is_the_final_run(memory: int | None, final: bool, steps: int) -> None:
-    own, _ = predicting(lambda candidate, micro_batch, recompute: trace_of(10**6 * micro_batch, 10**6))
+    own, _ = predicting(lambda candidate, layout: trace_of(10**6 * layout.micro_batch, 10**6))
     allowance = Allowance(100 * STEP, memory=memory)
     plan, free = own.plan(CANDIDATE, allowance, final=final), appraiser().plan(CANDIDATE, allowance, final=final)
     assert plan.probe_steps == steps
@@ -409,7 +409,7 @@ def test_what_a_probe_measures_corrects_the_predictions(measured: int | None, cr
     """And again from the same record: corrections do not pile up."""
     own, _ = predicting()
     plan = own.plan(CANDIDATE, Allowance(100 * STEP))
-    costs = {} if measured is None else {"memory_measured": measured}
+    costs = {"peak_memory": 2100} if measured is None else {"peak_memory": measured, "peak_memory_predicted": 2100}
     record = CandidateRecord(
         "s", 1, "x", Origin.PROPOSED, CandidateState.REJECTED, 0.0, {}, costs=costs, plan=plan.to_dict()
     )
@@ -417,4 +417,85 @@ def test_what_a_probe_measures_corrects_the_predictions(measured: int | None, cr
         Correction(own).ended(record)
         assert own.crowding == crowding
         assert own.plan(CANDIDATE, Allowance(100 * STEP)).memory_bytes == 2100
-    assert own.layout(CANDIDATE, None).memory_bytes == 2100 * crowding
+    assert own.layout(CANDIDATE, None)[1] == 2100 * crowding
+
+
+# --- costs of the device ---
+
+
+def test_costs_are_named_as_objectives_are() -> None:
+    own, _ = predicting(decode=DecodeFit(1e-6, 0.0), slowdown=2.0)
+    plan = own.plan(CANDIDATE, Allowance(100 * STEP))
+    found = own.costs(CANDIDATE, plan)
+    assert set(OBJECTIVES) - {LOSS} <= set(found)
+    assert found["peak_memory"] == plan.memory_bytes == 2100
+    assert plan.train_seconds == pytest.approx(200) and found["train_seconds"] == pytest.approx(100), "not corrected"
+    tokens_in_a_kb = 1000 / own.texts.bytes_per_token(CANDIDATE.architecture.vocabulary)
+    assert found["latency_ms_per_kb"] == pytest.approx(1000 * tokens_in_a_kb * 1e-6 * 58)  # one layer with norms
+    assert "latency_ms_per_kb" not in replace(own, decode=None).costs(CANDIDATE, plan)
+
+
+@pytest.mark.parametrize(("limit", "admitted"), [(None, True), (1e9, True), (1e-3, False)])
+def test_the_gate_goes_by_predicted_latency(limit: float | None, admitted: bool) -> None:
+    own, asked = predicting(decode=DecodeFit(1e-6, 0.0))
+    own = replace(own, limits=Limits(latency_ms_per_kb=limit))
+    for judge in (own, own.rough()):
+        verdict = judge.admit(CANDIDATE, Allowance(100 * STEP))
+        assert isinstance(verdict, Admitted) is admitted
+        if isinstance(verdict, Rejected):
+            assert [broken.limit for broken in verdict.violations] == ["latency_ms_per_kb"]
+    assert asked == [], "it follows from closed forms"
+
+
+@pytest.mark.parametrize("measures", [False, True])
+def test_who_names_latency_has_every_run_probed(measures: bool) -> None:
+    own, _ = predicting(measures_latency=measures)
+    assert own.plan(CANDIDATE, Allowance(100 * STEP)).probe_steps == (3 if measures else 0)
+
+
+# --- compiling, by prediction ---
+
+
+def compiling(seconds: float, speedup: float, bytes_: float) -> Appraiser:
+    """A step takes a second, and so many times less compiled; 200 kB, and so many times more compiled."""
+    compiled = Calibration(MemoryFit(100.0, bytes_, 0.5), TimeFit(per_flop=1e-6 / speedup))
+    profile = replace(PROFILE, compiled=compiled)
+    tracer = Written(lambda *step: trace_of(100 * traced(*step).peak_bytes, traced(*step).flops))
+    predictor = Predictor(tracer, profile, profile)
+    return appraiser(predictor=predictor, compiles=Compiles(seconds, 1.0))
+
+
+@pytest.mark.parametrize(
+    ("seconds", "speedup", "bytes_", "memory", "compiles"),
+    [
+        (10.0, 2.0, 1.0, None, True),
+        (10.0, 1.1, 1.0, None, False),  # brings too little
+        (1000.0, 2.0, 1.0, None, False),  # takes too long
+        (10.0, 2.0, 3.0, 600_100, True),
+        (10.0, 2.0, 3.0, 600_099, False),  # would not fit: 100 + 3 x 200000
+    ],
+)
+def test_a_run_is_compiled_where_its_own_prediction_says_so(
+    seconds: float, speedup: float, bytes_: float, memory: int | None, compiles: bool
+) -> None:
+    own = compiling(seconds, speedup, bytes_)
+    plan = own.plan(CANDIDATE, Allowance(1000 * STEP, memory=memory))
+    assert plan.compile is compiles
+    assert plan.train_seconds == pytest.approx(seconds + 1000 / speedup if compiles else 1000)
+    assert plan.memory_bytes == (100 + bytes_ * 200_000 if compiles else 200_100)
+
+
+# --- out of memory teaches ---
+
+
+def test_what_ran_out_of_memory_needed_its_cap_at_least() -> None:
+    own, _ = predicting(lambda *step: trace_of(100 * traced(*step).peak_bytes, traced(*step).flops))
+    plan = own.plan(CANDIDATE, Allowance(100 * STEP, memory=600_300))
+    costs = with_measured(own.costs(CANDIDATE, plan), {"peak_memory": 600_300})
+    record = CandidateRecord(
+        "s", 1, "x", Origin.PROPOSED, CandidateState.REJECTED, 0.0, {}, costs=costs, plan=plan.to_dict()
+    )
+    assert own.layout(CANDIDATE, 600_299)[0] == Layout(2)
+    Correction(own).ended(record)
+    assert own.crowding == 3.0
+    assert own.layout(CANDIDATE, 600_299)[0] != Layout(2), "it is laid out leaner now"

@@ -35,7 +35,7 @@ def test_everything_that_is_measured_is_recorded() -> None:
     assert set(recorded) <= names
     kept = {"train_flops": "train_flops_spent"}
     for spec in fields(Outcome):
-        if spec.name not in ("number", "attempt", "kind", "detail", "memory_measured"):  # the last is a cost
+        if spec.name not in ("number", "attempt", "kind", "detail", "measured"):  # the last is a cost
             assert recorded[kept.get(spec.name, spec.name)] == getattr(OUTCOME, spec.name)
 
 

@@ -3,13 +3,14 @@ import math
 from collections.abc import Callable
 from dataclasses import replace
 from functools import cache
+from itertools import product
 
 import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from nas.candidate import Architecture, Candidate, Deviation, Recipe
-from nas.cost import cost, evaluation_flops, forward_flops, memory_bound, recompute_flops
+from nas.cost import LOGITS_CHUNKS, cost, evaluation_flops, forward_flops, recompute_flops
 from nas.plan import (
     LOOSEST,
     Allowance,
@@ -19,8 +20,10 @@ from nas.plan import (
     Rates,
     Speed,
     TextFacts,
+    bound,
     dial,
     evaluation_plan,
+    fastest,
     largest,
     law_excess,
     lay_out,
@@ -137,28 +140,28 @@ def test_multipliers_and_decay() -> None:
 
 # --- layouts ---
 
+LAYOUTS = [Layout(*own) for own in product((8, 4, 2, 1), (False, True), LOGITS_CHUNKS["cpu"])]
+"""All of a step of eight sequences."""
+
 
 @given(st.integers(0, 40), st.integers(0, 2**28))
-def test_the_largest_micro_batch_that_fits(index: int, memory: int) -> None:
+def test_the_fastest_layout_that_fits_by_closed_forms(index: int, memory: int) -> None:
+    """What computes nothing again, then the largest passes, then the largest chunks; else the leanest."""
     candidate = tiny().decode(tiny().uniform(index))
-    layout = lay_out(candidate, memory)
-    assert candidate.sequences % layout.micro_batch == 0
-    assert layout.memory_bytes == memory_bound(candidate, layout.micro_batch, recompute=layout.recompute)
+    found, needed = lay_out(candidate, memory)
+    assert candidate.sequences % found.micro_batch == 0 and needed == bound(candidate, found)
     sizes = [size for size in range(1, candidate.sequences + 1) if candidate.sequences % size == 0]
-    fitting = [size for size in sizes if memory_bound(candidate, size, recompute=layout.recompute) <= memory]
-    assert layout.micro_batch == max(fitting, default=1)
-    if layout.recompute:  # only what does not fit otherwise is computed again
-        assert not any(memory_bound(candidate, size) <= memory for size in sizes)
+    every = [Layout(*own) for own in product(sizes, (False, True), LOGITS_CHUNKS["cpu"])]
+    fitting = [own for own in every if bound(candidate, own) <= memory]
+    order = sorted(fitting, key=lambda own: (own.recompute, -own.micro_batch, -own.logits_chunk))
+    assert found == (order[0] if order else Layout(1, True, LOGITS_CHUNKS["cpu"][-1]))
 
 
-def test_without_a_limit_a_step_is_one_pass() -> None:
-    assert lay_out(CANDIDATE, None).micro_batch == CANDIDATE.sequences
-    assert not lay_out(CANDIDATE, None).recompute
-    leanest = lay_out(CANDIDATE, 0)
-    assert (leanest.micro_batch, leanest.recompute) == (1, True)
-
-
-LAYOUTS = [(size, recompute) for recompute in (False, True) for size in (8, 4, 2, 1)]  # the fastest first
+@pytest.mark.parametrize("backend", ["cpu", "cuda"])
+def test_without_a_limit_a_step_is_one_pass(backend: str) -> None:
+    chunks = LOGITS_CHUNKS[backend]
+    assert lay_out(CANDIDATE, None, backend=backend)[0] == fastest(CANDIDATE, backend) == Layout(8, False, chunks[0])
+    assert lay_out(CANDIDATE, 0, backend=backend)[0] == Layout(1, True, chunks[-1])
 
 
 @pytest.mark.parametrize(
@@ -175,44 +178,90 @@ LAYOUTS = [(size, recompute) for recompute in (False, True) for size in (8, 4, 2
     ],
 )
 def test_a_layout_by_what_is_known_of_its_needs(memory: int, expected: tuple[int, bool]) -> None:
-    """They are given in millions, so that no closed form is beyond all measure, but for the smallest memory."""
+    """They are given in millions, so that no closed form is beyond all measure, but for the smallest memory. Chunks
+    make no difference, so the largest will do."""
     known = {(8, False): 1000, (4, False): 600, (2, False): 300, (1, False): 200}
     known |= {(8, True): 500, (4, True): 250, (2, True): 150, (1, True): 75}
 
-    def needs(micro_batch: int, recompute: bool) -> int:
-        return 10**6 * known[micro_batch, recompute]
+    def needs(layout: Layout) -> int:
+        return 10**6 * known[layout.micro_batch, layout.recompute]
 
-    assert lay_out(CANDIDATE, 10**6 * memory, needs) == Layout(*expected, needs(*expected))
+    found, needed = lay_out(CANDIDATE, 10**6 * memory, needs)
+    assert (found.micro_batch, found.recompute) == expected and needed == needs(found)
+    assert found.logits_chunk == LOGITS_CHUNKS["cpu"][-1 if memory == 10 else 0]
 
 
-@given(st.integers(0, 2**25), st.dictionaries(st.sampled_from(LAYOUTS), st.integers(0, 2**25)))
-def test_nobody_is_asked_what_the_closed_form_rules_out(memory: int, known: dict[tuple[int, bool], int]) -> None:
-    asked: list[tuple[int, bool]] = []
+def needing(size: int, recompute: bool, chunk: int) -> int:
+    """Of made-up sizes in millions: 100 a sequence, a third with recompute, and 12 times a chunk."""
+    return 10**8 * size // (3 if recompute else 1) + 12 * chunk
 
-    def needs(micro_batch: int, recompute: bool) -> int:
-        asked.append((micro_batch, recompute))
-        return known.get((micro_batch, recompute), 2**30)
 
-    found = lay_out(CANDIDATE, memory, needs)
-    bounds = {own: memory_bound(CANDIDATE, own[0], recompute=own[1]) for own in LAYOUTS}
-    worth = [own for own in LAYOUTS if bounds[own] < LOOSEST * memory]
-    fitting = [own for own in worth if known.get(own, 2**30) <= memory]
-    chosen = fitting[0] if fitting else LAYOUTS[-1]
-    assert asked == (worth[: worth.index(chosen) + 1] if fitting else worth)
-    own = known.get(chosen, 2**30) if chosen in worth else bounds[chosen]
-    assert found == Layout(*chosen, own)
+@given(st.integers(0, 10**9), st.tuples(*[st.floats(0.1, 10)] * len(LAYOUTS)))
+def test_of_what_fits_the_fewest_seconds_are_taken(memory: int, seconds: tuple[float, ...]) -> None:
+    """Among the largest passes of each kind; and nothing is found only where nothing fits."""
+    takes = dict(zip(LAYOUTS, seconds, strict=True))
+    needs = {own: needing(own.micro_batch, own.recompute, own.logits_chunk) for own in LAYOUTS}
+    found, needed = lay_out(CANDIDATE, memory, needs.__getitem__, takes.__getitem__)
+    fitting = [own for own in LAYOUTS if needs[own] <= memory and bound(CANDIDATE, own) < LOOSEST * memory]
+    if not fitting:
+        assert found == LAYOUTS[-1]
+        return
+    assert found in fitting and needed == needs[found]
+    largest = [own for own in fitting if all(own.micro_batch >= other.micro_batch for other in _of_kind(own, fitting))]
+    if found != Layout(8):  # in which everything is one pass: nothing else is asked for
+        whole = {own.recompute: own for own in largest if own.micro_batch == 8}
+        asked = [own for own in largest if own.logits_chunk >= getattr(whole.get(own.recompute), "logits_chunk", 0)]
+        assert takes[found] == min(takes[own] for own in asked)
+
+
+def _of_kind(own: Layout, layouts: list[Layout]) -> list[Layout]:
+    return [other for other in layouts if (other.recompute, other.logits_chunk) == (own.recompute, own.logits_chunk)]
+
+
+@given(st.integers(0, 10**9), st.integers(0, 10**9))
+def test_more_memory_never_makes_a_step_slower(one: int, other: int) -> None:
+    """Where seconds are such as layouts cause: what is larger is faster, and recompute takes a third more."""
+
+    def needs(layout: Layout) -> int:
+        return needing(layout.micro_batch, layout.recompute, layout.logits_chunk)
+
+    def takes(layout: Layout) -> float:
+        return (1.33 if layout.recompute else 1.0) + 0.1 / layout.micro_batch + 1e3 / layout.logits_chunk
+
+    less, more = (lay_out(CANDIDATE, memory, needs, takes) for memory in sorted((one, other)))
+    if less[1] <= min(one, other):  # else it fits neither
+        assert takes(more[0]) <= takes(less[0])
+
+
+@pytest.mark.parametrize(
+    ("memory", "asked"),
+    [
+        (2 * 10**9, [Layout(8)]),  # all in one pass
+        (3 * 10**7, [Layout(8), LAYOUTS[-1]]),  # not even the leanest
+    ],
+)
+def test_what_decides_at_once_is_asked_alone(memory: int, asked: list[Layout]) -> None:
+    heard: list[Layout] = []
+
+    def needs(layout: Layout) -> int:
+        heard.append(layout)
+        return needing(layout.micro_batch, layout.recompute, layout.logits_chunk)
+
+    lay_out(CANDIDATE, memory, needs, lambda layout: 1.0)
+    assert heard == asked
 
 
 def test_the_edge_of_all_measure() -> None:
-    edge = memory_bound(CANDIDATE, 8)
+    """Nobody is asked what the closed form rules out."""
+    edge = bound(CANDIDATE, Layout(8))
     for memory, asks in ((edge // LOOSEST, False), (edge // LOOSEST + 1, True)):
-        asked: list[tuple[int, bool]] = []
-        lay_out(CANDIDATE, memory, lambda size, recompute: asked.append((size, recompute)) or 2**40)  # noqa: B023
-        assert ((8, False) in asked) is asks
+        asked: list[Layout] = []
+        lay_out(CANDIDATE, memory, lambda layout: asked.append(layout) or 2**40)  # noqa: B023
+        assert (Layout(8) in asked) is asks
 
 
 def test_without_a_limit_what_is_known_is_told() -> None:
-    assert lay_out(CANDIDATE, None, lambda size, recompute: 1000 * size + recompute) == Layout(8, False, 8000)
+    assert lay_out(CANDIDATE, None, lambda layout: 1000 * layout.micro_batch) == (Layout(8), 8000)
 
 
 # --- plans ---
@@ -229,11 +278,8 @@ def test_a_plan_keeps_its_allowance(flops: int, seconds: float, index: int, memo
     assert plan.micro_batch * plan.accumulation == candidate.sequences
     assert plan.tokens == plan.steps * candidate.recipe.batch_tokens
     assert plan.epochs == plan.tokens / FACTS.train_tokens
-    layout = lay_out(candidate, memory)
-    assert (plan.micro_batch, plan.recompute, plan.memory_bytes) == (
-        *(layout.micro_batch, layout.recompute),
-        layout.memory_bytes,
-    )
+    layout, needed = lay_out(candidate, memory)
+    assert (plan.layout, plan.memory_bytes) == (layout, needed)
     assert plan.recompute_step_flops == (recompute_flops(candidate) if layout.recompute else 0)
     if math.isfinite(seconds):
         assert plan.steps == 0 or plan.seconds <= seconds * (1 + 1e-9)
@@ -319,16 +365,13 @@ def test_a_predicted_run_is_compiled_where_that_pays() -> None:
         assert plan.seconds == pytest.approx(scoring + (33 + steps / 2 if pays else steps))
 
 
-@pytest.mark.parametrize("layout", [Layout(2, False, 123), Layout(4, True, 456)])
+@pytest.mark.parametrize("layout", [Layout(2, False, 2**18), Layout(4, True)])
 def test_a_layout_that_was_found_is_kept(layout: Layout) -> None:
     """Whatever closed forms would say of it."""
     own = cost(CANDIDATE, 3.0)
     allowance = Allowance(10 * own.step_flops, memory=1)
-    plan = plan_run(CANDIDATE, own, FACTS, allowance, rungs=0, speed=SPEED, layout=layout)
-    assert (plan.micro_batch, plan.recompute, plan.memory_bytes) == (
-        *(layout.micro_batch, layout.recompute),
-        layout.memory_bytes,
-    )
+    plan = plan_run(CANDIDATE, own, FACTS, allowance, rungs=0, speed=SPEED, laid_out=(layout, 123))
+    assert (plan.layout, plan.memory_bytes) == (layout, 123)
     assert plan.accumulation == 8 // layout.micro_batch
     assert plan.recompute_step_flops == (recompute_flops(CANDIDATE) if layout.recompute else 0)
     step_seconds = SPEED.step_seconds(CANDIDATE, plan.accumulation, recompute=layout.recompute)

@@ -17,11 +17,11 @@ from hypothesis import strategies as st
 from nas.calibration import Trace
 from nas.candidate import Architecture, Candidate, Deviation, Recipe
 from nas.cost import body_flops, recompute_flops
-from nas.measure import trace as trace_module
+from nas.measure import recorder
 from nas.measure.memory import peak_bytes
 from nas.measure.probe import ProbeRequest, measure_step
 from nas.measure.trace import trace_step
-from nas.plan import step_flops
+from nas.plan import Layout, step_flops
 from nas.space import Space, load_space
 from nas.train.products import ONEDNN
 
@@ -77,9 +77,9 @@ def attention_flops(architecture: Architecture) -> int:
 @case
 def test_the_peak_is_the_allocators(name: str) -> None:
     candidate, micro_batch, recompute = CASES[name]
-    real = measure_step(ProbeRequest(candidate, micro_batch, recompute=recompute)).peak_bytes
+    real = measure_step(ProbeRequest(candidate, Layout(micro_batch, recompute))).peak_bytes
     assert real > 4 * 2**20, "in less than that, constants dominate"
-    traced = trace_step(candidate, micro_batch, recompute=recompute)
+    traced = trace_step(candidate, Layout(micro_batch, recompute))
     assert abs(traced.peak_bytes / real - 1) < ERROR
 
 
@@ -87,9 +87,9 @@ def test_the_peak_is_the_allocators(name: str) -> None:
 @case
 def test_flops_are_those_of_the_closed_form(name: str, backend: str, precision: str) -> None:
     candidate, micro_batch, _ = CASES[name]
-    plain = trace_step(candidate, micro_batch, backend=backend, precision=precision)
+    plain = trace_step(candidate, Layout(micro_batch), backend=backend, precision=precision)
     assert plain.flops == step_flops(candidate)
-    lean = trace_step(candidate, micro_batch, recompute=True, backend=backend, precision=precision)
+    lean = trace_step(candidate, Layout(micro_batch, True), backend=backend, precision=precision)
     again = recompute_flops(candidate)
     if ONEDNN and (backend, precision) == ("cpu", "float32"):
         # Recomputing stops when the last tensor that a block keeps is there. An operator of torch keeps its inputs
@@ -110,16 +110,17 @@ def test_flops_are_those_of_the_closed_form(name: str, backend: str, precision: 
 def test_no_product_is_taken_for_free(name: str, backend: str, precision: str, monkeypatch: pytest.MonkeyPatch) -> None:
     free: set[str] = set()
     counted: set[str] = set()
-    count = trace_module._flops
+    count = recorder._flops
+    monkeypatch.setattr(recorder, "_effects", {})
 
     def watched(func: Any, args: Any, kwargs: Any, out: Any) -> int:
         flops = count(func, args, kwargs, out)
         (counted if flops else free).add(func._overloadpacket.__name__)
         return flops
 
-    monkeypatch.setattr(trace_module, "_flops", watched)
+    monkeypatch.setattr(recorder, "_flops", watched)
     candidate, micro_batch, recompute = CASES[name]
-    trace_step(candidate, micro_batch, recompute=recompute, backend=backend, precision=precision)
+    trace_step(candidate, Layout(micro_batch, recompute), backend=backend, precision=precision)
     products = {own for own in counted | free if re.search(r"mm|linear|matmul|conv|attention|einsum|dot", own)}
     assert products == counted, "a product without a formula, or a formula of no product"
     assert len(products) >= 3 and free
@@ -135,7 +136,7 @@ def test_more_sequences_in_a_pass_never_need_less(
 ) -> None:
     """With the passes of a step unchanged: where there are several, gradients wait while the next one is made."""
     traces = [
-        trace_step(drawn(index, passes * size), size, recompute=recompute, backend=own[0], precision=own[1])
+        trace_step(drawn(index, passes * size), Layout(size, recompute), backend=own[0], precision=own[1])
         for size in (1, 2, 3, 8)
     ]
     for less, more in pairwise(traces):
@@ -150,8 +151,7 @@ def test_more_sequences_in_a_pass_never_need_less(
 def test_recompute_saves_memory_and_takes_work(index: int, own: tuple[str, str], size: int) -> None:
     candidate = drawn(index, size)
     plain, lean = (
-        trace_step(candidate, size, recompute=recompute, backend=own[0], precision=own[1])
-        for recompute in (False, True)
+        trace_step(candidate, Layout(size, recompute), backend=own[0], precision=own[1]) for recompute in (False, True)
     )
     for a, b in zip(lean.phases, plain.phases, strict=True):
         assert a.peak_bytes <= b.peak_bytes
@@ -167,7 +167,7 @@ def test_recompute_saves_memory_and_takes_work(index: int, own: tuple[str, str],
 def test_passes_are_alike(index: int, own: tuple[str, str]) -> None:
     """Of the second one waits nothing but gradients, which the third finds too."""
     one, two, three = (
-        trace_step(drawn(index, 2 * passes), 2, backend=own[0], precision=own[1]) for passes in (1, 2, 3)
+        trace_step(drawn(index, 2 * passes), Layout(2), backend=own[0], precision=own[1]) for passes in (1, 2, 3)
     )
     assert two.peak_bytes == three.peak_bytes >= one.peak_bytes
     assert two.resident_bytes == three.resident_bytes == one.resident_bytes
@@ -199,10 +199,10 @@ SMALL = Architecture(
 )
 def test_what_is_resident_by_hand(optimizer: str, backend: str, expected: int) -> None:
     candidate = Candidate(SMALL, Recipe(32, optimizer))  # type: ignore[arg-type]
-    traced = trace_step(candidate, 2, backend=backend)
+    traced = trace_step(candidate, Layout(2), backend=backend)
     assert traced.resident_bytes == expected
     assert all(phase.peak_bytes > expected for phase in traced.phases)
-    assert trace_step(candidate, 2, backend=backend, precision="bfloat16").resident_bytes == expected
+    assert trace_step(candidate, Layout(2), backend=backend, precision="bfloat16").resident_bytes == expected
 
 
 @pytest.mark.parametrize("changes", [{}, {"window": 64, "window_pattern": "SL"}, {"kv_heads": 1}])
@@ -211,7 +211,7 @@ def test_the_scores_of_attention_are_not_in_memory(backend: str, precision: str,
     """Twice the context and the same tokens is nearly the same memory, and 4 heads of 4096 x 4096 scores are not in
     it."""
     traces = [
-        trace_step(Candidate(own, Recipe(8192)), 8192 // own.context, backend=backend, precision=precision)
+        trace_step(Candidate(own, Recipe(8192)), Layout(8192 // own.context), backend=backend, precision=precision)
         for own in (replace(WIDE, context=context, depth=2, **changes) for context in (1024, 2048, 4096))
     ]
     for short, long in pairwise(traces):
@@ -223,7 +223,7 @@ def test_the_scores_of_attention_are_not_in_memory(backend: str, precision: str,
 
 def test_half_the_precision_needs_less_of_a_gpu() -> None:
     candidate = Candidate(replace(WIDE, context=2048), Recipe(8192))
-    whole, half = (trace_step(candidate, 4, backend="cuda", precision=own) for own in ("float32", "bfloat16"))
+    whole, half = (trace_step(candidate, Layout(4), backend="cuda", precision=own) for own in ("float32", "bfloat16"))
     assert half.peak_bytes < 0.95 * whole.peak_bytes
     assert half.backward.peak_bytes < 0.8 * whole.backward.peak_bytes
     assert half.moved_bytes < whole.moved_bytes
@@ -236,7 +236,7 @@ def test_a_model_that_fits_nowhere_is_traced() -> None:
     """Half a terabyte of weights; nothing of it is ever allocated."""
     huge = replace(WIDE, depth=1, width=65536, heads=512, head_size=128, kv_heads=512, mlp_width=4 * 65536)
     traced: list[Trace] = []
-    real = peak_bytes(lambda: traced.append(trace_step(Candidate(huge, Recipe(128)), 1)))
+    real = peak_bytes(lambda: traced.append(trace_step(Candidate(huge, Recipe(128)), Layout(1))))
     assert traced[0].resident_bytes > 2**39
     assert real < 2**20
 
@@ -247,10 +247,10 @@ def test_nothing_is_left_of_it() -> None:
         return sum(issubclass(type(own), torch.Tensor) for own in gc.get_objects())
 
     candidate, micro_batch, _ = CASES["windows, grouped"]
-    trace_step(candidate, micro_batch)  # what torch keeps from the first use of an operator
+    trace_step(candidate, Layout(micro_batch))  # what torch keeps from the first use of an operator
     before = tensors()
     for backend, precision in KINDS:
-        trace_step(candidate, micro_batch, recompute=True, backend=backend, precision=precision)
+        trace_step(candidate, Layout(micro_batch, True), backend=backend, precision=precision)
     assert tensors() <= before
 
 
@@ -260,10 +260,11 @@ def test_no_gpu_is_touched() -> None:
 import torch
 from nas.candidate import Architecture, Candidate, Recipe
 from nas.measure.trace import trace_step
+from nas.plan import Layout
 candidate = Candidate(Architecture(1, 16, 2, 8, 1, 48, 256, 32), Recipe(64, dropout=0.1))
 for precision in ("float32", "bfloat16"):
     for recompute in (False, True):
-        assert trace_step(candidate, 2, recompute=recompute, backend="cuda", precision=precision).flops
+        assert trace_step(candidate, Layout(2, recompute), backend="cuda", precision=precision).flops
 print(torch.cuda.is_initialized())
 """
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=120)

@@ -36,8 +36,8 @@ FORMS = {
     "weight_bytes": int,
     "step_flops": int,
 }
-COSTS = FORMS | {"memory_bytes": int}
-PROBED = COSTS | {"memory_measured": int}
+COSTS = FORMS | {"peak_memory": int, "train_seconds": NUMBER, "latency_ms_per_kb": float}
+PROBED = COSTS | {"peak_memory_predicted": int}
 PLAN = {
     "steps": int,
     "step_flops": int,
@@ -48,8 +48,10 @@ PLAN = {
     "eval_flops": int,
     "memory_bytes": int,
     "seconds": NUMBER,
+    "train_seconds": NUMBER,
     "bound": str,
     "recompute": bool,
+    "logits_chunk": int,
     "compile": bool,
     "precision": str,
     "recompute_step_flops": int,
@@ -121,6 +123,7 @@ PROFILED = VERSION | {
     "micro_batch": int,
     "peak_memory_bytes": ESTIMATE,
     "step_seconds": ESTIMATE,
+    "latency_ms_per_kb": ESTIMATE,
     "energy_joules": (ESTIMATE, NoneType),
     "device": str,
     "estimated": bool,

@@ -182,7 +182,7 @@ def test_a_search_that_nothing_disturbs(undisturbed: Scene) -> None:
         "nothing is charged before the first candidate"
     )
     assert list(undisturbed.home.artifacts.rglob("*.pt")) == []
-    probed = [own.number for own in undisturbed.candidates if own.costs.get("memory_measured")]
+    probed = [own.number for own in undisturbed.candidates if "peak_memory_predicted" in own.costs]
     assert probed == [4], "the final run"
     assert record.started_at is not None and record.finished_at is not None
     assert not is_driven(undisturbed.store, undisturbed.id)

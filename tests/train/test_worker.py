@@ -1,6 +1,8 @@
 """An assignment carried out by the real training."""
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -8,18 +10,19 @@ import pytest
 import torch
 
 from nas.candidate import Architecture, Candidate, Recipe
-from nas.cost import cost
+from nas.cost import cost, latency_ms_per_kb
 from nas.curve import RUNGS
 from nas.data.depot import Depot
 from nas.data.evaluation import EvaluationSet
 from nas.data.texts import Texts
-from nas.errors import ProbeError
+from nas.errors import CrowdedError, ProbeError
 from nas.plan import Allowance, plan_run
 from nas.ports import Assignment, Outcome
 from nas.records import CurvePoint, Verdict
+from nas.train import worker
 from nas.train.artifact import FILES, load_artifact
 from nas.train.checkpoint import CHECKPOINT
-from nas.train.worker import Workshop, carry_out
+from nas.train.worker import Probed, Workshop, carry_out
 from nas.units import format_bytes
 
 ARCHITECTURE = Architecture(
@@ -297,40 +300,42 @@ def test_another_machine_goes_on_from_the_depot(workshop: Workshop, tmp_path: Pa
 class Prober:
     """Stands for a process that makes real steps: gives what it measured, or how it ended."""
 
-    def __init__(self, answer: int | ProbeError) -> None:
+    def __init__(self, answer: Probed | ProbeError) -> None:
         self.answer, self.asked = answer, list[tuple[str, int]]()
 
-    def __call__(self, assignment: Assignment, device: str, threads: int) -> int:
+    def __call__(self, assignment: Assignment, device: str, threads: int) -> Probed:
         self.asked.append((device, threads))
         if isinstance(self.answer, ProbeError):
             raise self.answer
         return self.answer
 
 
-def probed(assignment: Assignment, cap: int | None = None) -> Assignment:
+def probed(assignment: Assignment, cap: int | None = None, latency: float | None = None) -> Assignment:
     plan = assignment.plan
     more = replace(plan, probe_steps=3, eval_flops=plan.eval_flops + 3 * plan.step_flops)
-    return replace(assignment, plan=more, memory_cap=cap)
+    return replace(assignment, plan=more, memory_cap=cap, context_bytes=10, latency_limit=latency)
 
 
 @pytest.mark.parametrize(
     ("answer", "cap", "kind", "measured", "said"),
     [
-        (1000, None, "completed", 1000, ""),
-        (1000, 2**30, "completed", 1000, ""),
-        (2**30 + 1, 2**30, "out_of_memory", None, "the probe ran out of memory: 1 GiB measured, 1 GiB allowed"),
-        (ProbeError("out_of_memory", "x"), 2**30, "out_of_memory", None, "the probe ran out of memory: x"),
+        (Probed(1000), None, "completed", 1010, ""),
+        (Probed(1000), 2**30, "completed", 1010, ""),
+        (Probed(2**30 + 2**29), 2**30, "out_of_memory", 2**30 + 2**29 + 10, "1.5 GiB measured, 1 GiB allowed"),
+        (ProbeError("out_of_memory", "x"), 2**30, "out_of_memory", 2**30 + 10, "the probe ran out of memory: x"),
+        (ProbeError("out_of_memory", "x"), None, "out_of_memory", None, "the probe ran out of memory: x"),
         (ProbeError("hung", "x"), 2**30, "completed", None, ""),
         (ProbeError("died", "x"), None, "completed", None, ""),
     ],
 )
 def test_a_probe_decides_whether_it_is_trained(
-    workshop: Workshop, answer: int | ProbeError, cap: int | None, kind: str, measured: int | None, said: str
+    workshop: Workshop, answer: Probed | ProbeError, cap: int | None, kind: str, measured: int | None, said: str
 ) -> None:
+    """What its process takes beside tensors, 10 bytes, counts; out of memory, it needed its cap at least."""
     prober, listener = Prober(answer), Listener()
     assignment = probed(assignment_of(workshop.texts), cap)
     outcome = listener.carry_out(assignment, replace(workshop, probe=prober))
-    assert (outcome.kind, outcome.memory_measured, outcome.detail) == (kind, measured, said)
+    assert (outcome.kind, outcome.measured.get("peak_memory"), outcome.detail) == (kind, measured, said)
     assert prober.asked == [("cpu", 1)]
     if kind == "completed":
         assert outcome.eval_flops == assignment.plan.eval_flops
@@ -340,14 +345,64 @@ def test_a_probe_decides_whether_it_is_trained(
         assert listener.points == []
 
 
+@pytest.mark.parametrize(
+    ("token_seconds", "limit", "kind"),
+    [
+        (1e-3, 1e9, "completed"),
+        (1e-3, math.inf, "completed"),  # it is measured, and has no limit
+        (1e-3, 1e-3, "over_limit"),
+        (None, 1e-3, "completed"),  # the probe did not say
+    ],
+)
+def test_what_is_too_slow_is_not_trained(
+    workshop: Workshop, token_seconds: float | None, limit: float, kind: str
+) -> None:
+    listener, assignment = Listener(), probed(assignment_of(workshop.texts), latency=limit)
+    outcome = listener.carry_out(assignment, replace(workshop, probe=Prober(Probed(1000, token_seconds))))
+    expected = None if token_seconds is None else latency_ms_per_kb(1e-3, workshop.texts.bytes_per_token(256))
+    assert (outcome.kind, outcome.measured.get("latency_ms_per_kb")) == (kind, expected)
+    assert (listener.points == []) is (kind == "over_limit")
+    if kind == "over_limit":
+        assert outcome.detail == f"latency_ms_per_kb: {expected:.3g} ms measured, 0.001 ms allowed"
+        assert outcome.eval_flops == 3 * assignment.plan.step_flops
+
+
 def test_only_the_first_attempt_is_probed_and_all_are_charged_alike(workshop: Workshop) -> None:
-    prober, assignment = Prober(1000), probed(assignment_of(workshop.texts))
+    prober, assignment = Prober(Probed(1000)), probed(assignment_of(workshop.texts))
     outcome = Listener().carry_out(replace(assignment, attempt=1), replace(workshop, probe=prober))
-    assert prober.asked == [] and outcome.memory_measured is None
+    assert prober.asked == [] and outcome.measured == {}
     assert outcome.eval_flops == assignment.plan.eval_flops
 
 
 def test_a_plan_without_a_probe_has_none(workshop: Workshop) -> None:
-    prober = Prober(1000)
+    prober = Prober(Probed(1000))
     Listener().carry_out(assignment_of(workshop.texts), replace(workshop, probe=prober))
     assert prober.asked == []
+
+
+# --- a device that others fill ---
+
+
+@pytest.mark.parametrize("when", ["before", "meanwhile"])
+def test_a_run_that_others_left_no_room_is_tried_again(
+    workshop: Workshop, monkeypatch: pytest.MonkeyPatch, when: str
+) -> None:
+    """There is no GPU here to be filled: the moments at which its memory is looked at say that it is."""
+
+    def crowded(*asked: object) -> None:
+        raise CrowdedError("cuda is used by others")
+
+    @contextmanager
+    def no_room(device: str, cap: int | None, *, compiles: bool) -> Iterator[None]:
+        if when == "before":
+            crowded()
+        yield
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr(worker, "contained", no_room)
+    monkeypatch.setattr(worker, "check_uncrowded", crowded)
+    listener = Listener()
+    assignment = probed(assignment_of(workshop.texts), 2**30)
+    outcome = listener.carry_out(assignment, replace(workshop, probe=Prober(Probed(1000))))
+    assert (outcome.kind, outcome.measured) == ("interrupted", {"peak_memory": 1010})
+    assert listener.notes == ["cuda is used by others"]

@@ -69,6 +69,12 @@ def test_a_device_that_no_machine_has(nodes: Sequence[Node], name: str) -> None:
         fleet(*nodes).devices(name, 1)
 
 
+def test_a_listed_device_is_none_of_a_cluster() -> None:
+    said = "on a cluster with a GPU; h100-sxm is in the catalogue: it can be planned for with nas forecast, found"
+    with pytest.raises(SpecError, match=said):
+        fleet(node(0, 8, 1, gpu="H100")).devices("h100-sxm", 1)
+
+
 def test_slots_follow_the_machines_that_are_there() -> None:
     devices = [Device("cpu", EPYC, 1, 8), Device("cpu", XEON, 1, 4)]
     both, one = [node(0, 8), node(1, 4, processor=XEON)], [node(1, 4, processor=XEON)]

@@ -23,7 +23,7 @@ from nas.candidate import Architecture, Candidate, Recipe
 from nas.forecast import allowance
 from nas.measure import nvml
 from nas.measure.probe import ProbeRequest, probe
-from nas.plan import Plan, step_flops
+from nas.plan import Layout, Plan, step_flops
 from nas.records import CandidateState
 from nas.spec import parse_spec
 from nas.units import format_bytes
@@ -185,7 +185,7 @@ def rounds(load: Load) -> Iterator[Packed]:
     """Searches in turns, each said at once."""
     request = ProbeRequest(
         load.shape,
-        load.shape.sequences,
+        Layout(load.shape.sequences),
         device=load.device,
         threads=load.threads[1],
         precision=precision_for(load.device),

@@ -15,7 +15,7 @@ from statistics import median
 import torch
 
 from benchmarks.chaos.kills import conclude
-from benchmarks.chaos.subject import END_SECONDS, Subject, spec, subject
+from benchmarks.chaos.subject import Subject, spec, subject
 from benchmarks.chaos.verify import Records
 from benchmarks.chaos.workers import SHAPE, SPACE, Shift, gains, measured
 from benchmarks.machine import machine, publish, table
@@ -35,6 +35,8 @@ from services.worker.actor import gpu_share
 
 CPU_CORES = 2
 """That runs on a CPU share, however many there are."""
+SEARCH_SECONDS = 3600.0
+"""That a search may take."""
 TOGETHER = 1 + 1e-9
 """Shares that go side by side come to no more, but for rounding of their sum."""
 
@@ -213,7 +215,7 @@ def pack(load: Load, parallel: int, compute: int) -> Packed:
     with subject(text, device=load.device, threads=load.threads.values()) as own:
         meter = Meter(load.device)
         own.run()
-        own.wait_for(meter.look, END_SECONDS)
+        own.wait_for(meter.look, SEARCH_SECONDS)
         wrong, records = conclude(own)
         shift = measured(parallel, records, [f"{parallel} at a time: {line}" for line in wrong])
         runs, memory = side_by_side(own, records) if records is not None else ([], 0)

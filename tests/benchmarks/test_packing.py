@@ -26,7 +26,7 @@ def _threads_stay() -> Any:
     torch.set_num_threads(before)
 
 
-@pytest.mark.parametrize("device", ["cpu", pytest.param("cuda", marks=pytest.mark.gpu)])
+@pytest.mark.parametrize("device", ["cpu", pytest.param("cuda", marks=[pytest.mark.gpu, pytest.mark.timeout(1200)])])
 def test_a_quick_run_prints_its_tables_and_writes_them(
     device: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

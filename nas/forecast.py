@@ -32,7 +32,7 @@ class Forecast:
         admitted_share: of candidates drawn from the space, the share that the gate admits.
         dial, largest: knobs of the two baselines, ``None`` when no such candidate fits.
         epochs, final_epochs: over the corpus, of the dial's run and of the final run.
-        seconds: predicted, of everything; infinite without a measured speed.
+        seconds: predicted, of everything, at most those of the budget; infinite without a measured speed.
         reference: the hypervolume's reference point, one value per objective.
     """
 
@@ -98,7 +98,7 @@ def forecast(spec: SearchSpec, space: Space, appraiser: Appraiser) -> Forecast:
         dial_plan=plan if chosen is not None else None,
         epochs=plan.epochs,
         final_epochs=final.epochs,
-        seconds=seconds if plan.seconds else math.inf,
+        seconds=min(seconds, spec.budget.total.time) if plan.seconds else math.inf,
         reference=_reference(spec, [*admitted, *baselines], rough),
     )
 

@@ -1,11 +1,13 @@
 """The device of a run, and the CPU threads it gets."""
 
 import os
+from contextlib import suppress
 from dataclasses import dataclass
 
 import torch
 
-from nas.errors import SpecError
+from nas.catalogue import find_device
+from nas.errors import NotFoundError, SpecError
 from nas.measure.fingerprint import processor
 
 GPU_THREADS = 4
@@ -36,12 +38,38 @@ def device_here(name: str, parallel: int) -> Device:
 
 
 def resolve_device(name: str) -> str:
-    """``auto`` is CUDA where there is a GPU, else the CPU; raises `SpecError` for a device that is not there."""
+    """Torch's name of a device of this machine; raises `SpecError` for one that is not there."""
+    kind = kind_of(name, torch.cuda.get_device_name() if torch.cuda.is_available() else "")
+    if kind is None:
+        raise absent(name, "a machine")
+    return kind
+
+
+def kind_of(name: str, gpu: str) -> str | None:
+    """Torch's name of a device where CUDA calls the GPU so, or there is none; ``None`` for what is not there.
+
+    ``auto`` is CUDA where there is a GPU, else the CPU; a device of the catalogue is CUDA where the GPU is one.
+    """
     if name == "auto":
-        return "cuda" if torch.cuda.is_available() else "cpu"
-    if name == "cpu" or (name.startswith("cuda") and torch.cuda.is_available()):
-        return name
-    raise SpecError("device", "must be auto, cpu, or cuda on a machine with a GPU", name)
+        return "cuda" if gpu else "cpu"
+    if is_kind(name):
+        return name if gpu or name == "cpu" else None
+    with suppress(NotFoundError):
+        return "cuda" if gpu in find_device(name).cuda_names else None
+    return None
+
+
+def is_kind(name: str) -> bool:
+    """Whether a spec's device is a kind (auto, cpu, cuda, cuda:1), and not one of the catalogue."""
+    return name in ("auto", "cpu") or name.startswith("cuda")
+
+
+def absent(name: str, place: str) -> SpecError:
+    """The complaint about a device that a place has not; what is only listed can be planned for."""
+    rule = f"must be auto, cpu, or cuda on {place} with a GPU"
+    with suppress(NotFoundError):
+        rule += f"; {find_device(name).key} is in the catalogue: it can be planned for with nas forecast"
+    return SpecError("device", rule, name)
 
 
 def cores() -> int:

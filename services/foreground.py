@@ -16,7 +16,7 @@ from nas.forecast import Forecast
 from nas.ports import Store
 from nas.records import SearchRecord, SearchState
 from nas.spec import SearchSpec
-from services.ground import Ground, foresee, survey, workshop_of
+from services.ground import Ground, foresee, setting_of, survey, workshop_of
 from services.home import Home
 from services.profiles import Here, Machine, Tell, profiles_of
 from services.worker.driver import SearchDriver
@@ -56,9 +56,11 @@ def begin(
         fleet.check_storage(home.storage)
         ground = survey(spec, base, home, tell, fleet.devices(spec.device, spec.method.parallel))
     machine: Machine = fleet or Here()
-    prospect = foresee(ground, [profiles_of(own, machine, store, tell) for own in ground.devices], tell)
+    profiles = [profiles_of(own, machine, store, tell) for own in ground.devices]
+    found = foresee(ground, profiles[0], tell)
+    setting = setting_of(ground, profiles, found)
     elapsed = time.monotonic() - started
-    agree(prospect.forecast)
+    agree(found)
     slug = "".join(c if c.isalnum() else "-" for c in spec.name.lower()).strip("-") or "search"
     record = SearchRecord(
         id=f"{slug[:40]}-{secrets.token_hex(3)}",
@@ -66,7 +68,7 @@ def begin(
         state=SearchState.QUEUED,
         created_at=time.time(),
         spec=spec.to_dict(),
-        setting={"base": str(base.absolute()), "elapsed": elapsed, **prospect.setting},
+        setting={"base": str(base.absolute()), "elapsed": elapsed, **setting},
     )
     store.add_search(record)
     return record, ground

@@ -74,14 +74,6 @@ class Ground:
         )
 
 
-@dataclass(frozen=True)
-class Prospect:
-    """What a search will do, and the facts that are fixed before its first candidate."""
-
-    forecast: Forecast
-    setting: Mapping[str, Any]
-
-
 def survey(
     spec: SearchSpec, base: Path, home: Home, tell: Tell, devices: Sequence[Device] = (), fingerprint: str = ""
 ) -> Ground:
@@ -129,15 +121,21 @@ def _sizes(corpus: Corpus) -> str:
     return ", ".join(f"{format_bytes(corpus.split_bytes(name))} {name}" for name in SPLITS)
 
 
-def foresee(ground: Ground, profiles: Sequence[Profiles], tell: Tell) -> Prospect:
-    """Looks ahead with the profile of each of the ground's devices.
+def foresee(ground: Ground, profiles: Profiles, tell: Tell) -> Forecast:
+    """Looks ahead with the profiles of the first of the ground's devices.
 
     Raises `InfeasibleError` when no candidate fits.
     """
-    names = f" ({', '.join(own.hardware for own in ground.devices)})" if len(ground.devices) > 1 else ""
-    tell("device", f"{ground.device}{names}, {count_threads(ground.threads)} a worker; {describe(profiles[0].shared)}")
-    found = prepare(ground.spec, ground.space, ground.appraiser(profiles[0]))
-    setting = {
+    own = profiles.shared
+    named = len(ground.devices) > 1 or own.estimated
+    names = f" ({', '.join(device.hardware for device in ground.devices)})" if named else ""
+    tell("device", f"{ground.device}{names}, {count_threads(ground.threads)} a worker; {describe(own)}")
+    return prepare(ground.spec, ground.space, ground.appraiser(profiles))
+
+
+def setting_of(ground: Ground, profiles: Sequence[Profiles], found: Forecast) -> dict[str, Any]:
+    """The facts of a search that are fixed before its first candidate, with the profiles of each of its devices."""
+    return {
         **_facts(ground),
         "forecast": found.to_dict(),
         "reference": list(found.reference),
@@ -147,7 +145,6 @@ def foresee(ground: Ground, profiles: Sequence[Profiles], tell: Tell) -> Prospec
             {"device": asdict(device), **own.to_dict()} for device, own in zip(ground.devices, profiles, strict=True)
         ],
     }
-    return Prospect(found, setting)
 
 
 def _facts(ground: Ground) -> dict[str, Any]:

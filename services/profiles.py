@@ -44,6 +44,8 @@ class Profiles:
     alone: DeviceProfile
 
     def to_dict(self) -> dict[str, Any]:
+        """For the record of a search, which holds only what was measured."""
+        _check_measured(self.shared)
         return {"profile": self.shared.to_dict(), "alone": self.alone.to_dict()}
 
     @classmethod
@@ -84,7 +86,14 @@ def find(store: Store, fingerprint: Fingerprint) -> DeviceProfile | None:
 
 
 def keep(store: Store, profile: DeviceProfile) -> None:
+    """In the store, which holds only what was measured."""
+    _check_measured(profile)
     store.save_device_profile(profile.fingerprint.key, profile.to_dict(), at=time.time())
+
+
+def _check_measured(profile: DeviceProfile) -> None:
+    if profile.estimated:
+        raise ValueError(f"a profile to be kept must be measured; that of {profile.fingerprint.name} is estimated")
 
 
 def count_threads(threads: int) -> str:
@@ -94,6 +103,8 @@ def count_threads(threads: int) -> str:
 def describe(profile: DeviceProfile) -> str:
     """What predictions by it are worth, in a line."""
     memory, seconds = profile.eager.memory.error, profile.eager.time
+    if profile.estimated:
+        return f"estimated from its data sheet: memory within {memory:.0%}, time within {seconds.error:.0%}"
     return (
         f"{profile.probes} probes in {format_seconds(profile.seconds)}; predictions are off by at most {memory:.1%} "
         f"for memory, {seconds.mean_error:.0%} on average for time"

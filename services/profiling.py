@@ -17,7 +17,7 @@ from nas.measure.tracer import Tracer
 from nas.plan import Layout, fastest
 from nas.ports import Store
 from nas.units import format_bytes, format_count, format_flops, format_seconds
-from services.device import Device, device_here
+from services.device import Device, device_here, is_kind
 from services.profiles import Here, Tell, count_threads, describe, find, keep
 
 
@@ -133,7 +133,6 @@ class CandidateProfile:
         cost, probe = self.cost, self.measured
         passes = self.candidate.sequences // self.layout.micro_batch
         own = self.profile.fingerprint
-        said = "estimated from its data sheet" if self.profile.estimated else describe(self.profile)
         lines = [
             f"candidate   {describe_candidate(self.candidate)}",
             f"parameters  {format_count(cost.params)}",
@@ -147,7 +146,7 @@ class CandidateProfile:
         ]
         if (joules := self.profile.joules(self.trace)) is not None:
             lines.append(f"energy      {_shown(joules, lambda own: f'{own:.3g} J', probe.joules if probe else None)}")
-        return [*lines, f"device      {own.name} ({said})"]
+        return [*lines, f"device      {own.name} ({describe(self.profile)})"]
 
 
 def profile_candidate(
@@ -175,7 +174,7 @@ def profile_candidate(
     size = micro_batch or candidate.sequences
     if candidate.sequences % size:
         raise SpecError("--batch", f"must divide the {candidate.sequences} sequences of the batch", size)
-    if name in ("auto", "cpu") or name.startswith("cuda"):
+    if is_kind(name):
         device = device_here(name, 1)
         profile = _known_or_short(device, store, tell)
     elif measure:

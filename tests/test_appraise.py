@@ -376,6 +376,36 @@ def test_tensors_may_take_what_is_allowed_of_the_share_less_the_context(
     assert on_gpu(0).cap(Allowance(STEP, memory=memory), share) == cap
 
 
+@given(
+    st.lists(st.tuples(st.integers(1, 2**35), st.integers(0, 200)), min_size=1, max_size=40),
+    st.integers(2**33, 2**38),
+    st.integers(0, 2**29),
+    st.floats(0.0, 0.5),
+    st.floats(1.0, 3.0),
+    st.none() | st.integers(2**28, 2**36),
+)
+def test_caps_of_runs_side_by_side_come_to_no_more_than_the_device_has(
+    steps: list[tuple[int, int]], memory: int, context: int, error: float, crowding: float, limit: int | None
+) -> None:
+    """Whatever the runs: each joins those that are there if its share leaves them theirs. And each has room for what it
+    was predicted to take."""
+    fit = profile_of(MemoryFit(error=error), TimeFit(per_flop=1e-6, per_operator=1.0), context_bytes=context)
+    profile = replace(fit, fingerprint=replace(FINGERPRINT, backend="cuda", memory_bytes=memory))
+    allowance = Allowance(100 * STEP, memory=limit)
+    shares, capped = 0.0, 0
+    for peak, operators in steps:
+        tracer = Written(lambda *_, peak=peak, operators=operators: trace_of(peak, 10**6, operators=operators))  # type: ignore[misc]
+        own = appraiser(predictor=Predictor(tracer, profile, profile), crowding=crowding)
+        plan = own.plan(CANDIDATE, allowance)
+        cap = own.cap(allowance, plan.share)
+        assert cap is not None and 0 < plan.share <= 1
+        if shares + plan.share <= 1:
+            shares, capped = shares + plan.share, capped + cap + context
+        if plan.share < 1:
+            assert cap + context >= min(plan.memory_bytes - 1, limit or memory)
+    assert capped <= memory
+
+
 def test_on_a_cpu_the_cap_is_what_is_allowed() -> None:
     own, _ = predicting()
     assert [own.cap(Allowance(STEP, memory=memory), 0.5) for memory in (None, 5_000)] == [None, 5_000]

@@ -171,6 +171,8 @@ def test_the_json_contract() -> None:
     assert set(objects["`costs`"]) == set(schema.PROBED)
     assert set(objects["`plan`"]) == set(schema.PLAN)
     assert set(commands["`train`"]) - {"--test"} == set(schema.TRAINED) - {"schema_version"}
+    told = [own for own in commands["`forecast`"] if own not in ("compute", "time", "null", "plan", *schema.RANGE)]
+    assert set(told) == set(schema.FORECAST) - {"schema_version"}
     for name, contract in (("plan", schema.DIAL), ("ls", schema.LS), ("front", schema.FRONT)):
         assert set(commands[f"`{name}`"]) == set(contract) - {"schema_version"}
 

@@ -57,6 +57,8 @@ def test_seconds_are_those_of_the_search_and_of_the_final_run(tiny_texts: Texts)
     assert 10.0 < found.seconds < 15.0
     without, _, _ = foresee(tiny_texts, spec_of(budget=budget_of("10GFLOP", final=0.0)), SPEED)
     assert 10.0 < without.seconds < 15.0
+    hurried, _, _ = foresee(tiny_texts, spec_of(budget=budget_of("10GFLOP", time="6s")), SPEED)
+    assert (hurried.binding, hurried.seconds) == ("time", 6.0), "the budget ends it, whatever it would take"
     half, _, _ = foresee(tiny_texts, spec_of(budget=budget_of("10GFLOP", final=0.0), method={"parallel": 2}), SPEED)
     assert half.seconds == pytest.approx(without.seconds / 2)
 

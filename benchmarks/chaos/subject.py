@@ -9,7 +9,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
@@ -21,6 +21,7 @@ from nas.errors import NotFoundError, StorageError
 from nas.measure.calibrate import profile_device
 from nas.measure.fingerprint import fingerprint_here
 from nas.records import SearchRecord
+from services.device import precision_for
 from services.profiles import keep
 
 COMMAND = (sys.executable, "-m", "services.cli.main")
@@ -45,12 +46,12 @@ space:
 SPEC = """\
 name: chaos
 corpus: texts/*.txt
-{space}device: cpu
+{space}device: {device}
 budget:
   total: {total}
   final: {final}
-  candidate: {{compute: {compute}, memory: 1GiB}}
-limits: {{params: 1M}}
+  candidate: {{compute: {compute}, memory: {memory}}}
+limits: {{params: {params}}}
 minimize: [val_bpb, flops_per_byte]
 method: {method}
 """
@@ -64,9 +65,18 @@ WORDS = (
 
 
 def spec(
-    *, total: str = TOTAL, final: str = FINAL, compute: str = COMPUTE, method: str = METHOD, space: str = SPACE
+    *,
+    total: str = TOTAL,
+    final: str = FINAL,
+    compute: str = COMPUTE,
+    method: str = METHOD,
+    space: str = SPACE,
+    device: str = "cpu",
+    memory: str = "1GiB",
+    params: str = "1M",
 ) -> str:
-    return SPEC.format(total=total, final=final, compute=compute, method=method, space=space)
+    own = {"compute": compute, "memory": memory, "params": params}
+    return SPEC.format(total=total, final=final, method=method, space=space, device=device, **own)
 
 
 def sentences(size: int, seed: int) -> str:
@@ -85,16 +95,20 @@ class Subject:
     Args:
         folder: its path must be short, for Ray's sockets are below it.
         database: address; empty for SQLite in its home.
+        device: that it trains on.
+        threads: CPU threads of its runs, beside others and alone.
     """
 
-    def __init__(self, folder: Path, text: str, database: str = "") -> None:
+    def __init__(
+        self, folder: Path, text: str, database: str = "", device: str = "cpu", threads: Collection[int] = (1,)
+    ) -> None:
         self.folder, self.home = folder, folder / "home"
         self.database = database or f"sqlite:///{self.home / 'nas.db'}"
         self.ray = ""  # address of a cluster; a local Ray without
         self.environment = {
             "NAS_HOME": str(self.home),
             "NAS_DATABASE": self.database,
-            "OMP_NUM_THREADS": "1",
+            "OMP_NUM_THREADS": str(max(threads)),
             "TMPDIR": str(folder),  # so that what is left behind can be told
         }
         self.sessions: list[int] = []
@@ -102,6 +116,7 @@ class Subject:
         self.killed_at = 0.0
         self._id = ""
         self._store: SqlStore | None = None
+        self._device, self._threads = device, sorted(set(threads))
         self._log = folder / "log.txt"
         (folder / "spec.yaml").write_text(text)
         (folder / "texts").mkdir()
@@ -112,7 +127,8 @@ class Subject:
 
     def run(self) -> None:
         self.home.mkdir(exist_ok=True)
-        keep(self.store, _known())  # making one takes seconds
+        for threads in self._threads:  # making one takes seconds
+            keep(self.store, known(self._device, threads))
         self.command = self.start("run", "spec.yaml", "--yes", *self._on())
 
     def resume(self) -> None:
@@ -228,16 +244,16 @@ class Subject:
 
 
 @cache
-def _known() -> DeviceProfile:
+def known(device: str, threads: int) -> DeviceProfile:
     """This machine's profile, made once."""
-    return profile_device("cpu", fingerprint_here("cpu", 1, "float32"), short=True)
+    return profile_device(device, fingerprint_here(device, threads, precision_for(device)), short=True)
 
 
 @contextmanager
-def subject(text: str, database: str = "") -> Iterator[Subject]:
+def subject(text: str, database: str = "", device: str = "cpu", threads: Collection[int] = (1,)) -> Iterator[Subject]:
     """A search that leaves nothing behind: no process, no file."""
     folder = Path(tempfile.mkdtemp(prefix="nc"))
-    own = Subject(folder, text, database)
+    own = Subject(folder, text, database, device, threads)
     try:
         with nothing_survives(own.sessions):
             yield own

@@ -105,7 +105,12 @@ def write_up(results: Sequence[Shift]) -> str:
     ) + (f"\n\nTwo workers against one: {gain(results):.2f} times as many candidates." if len(rows) == 2 else "")
 
 
-def gain(results: Sequence[Shift]) -> float:
-    """How many times as many candidates two workers finish; the median of the rounds."""
-    ones, twos = ([own.candidates_an_hour for own in results if own.parallel == parallel] for parallel in (1, 2))
-    return median(two / one for one, two in zip(ones, twos, strict=True) if one)
+def gain(results: Sequence[Shift], parallel: int = 2) -> float:
+    """How many times as many candidates several workers finish as one does; the median of the rounds."""
+    return median(gains(results, parallel))
+
+
+def gains(results: Sequence[Shift], parallel: int) -> list[float]:
+    """The same of each round in which one worker finished any."""
+    ones, more = ([own.candidates_an_hour for own in results if own.parallel == count] for count in (1, parallel))
+    return [many / one for one, many in zip(ones, more, strict=True) if one]

@@ -3,11 +3,11 @@
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from services.cli.output import emit_json
+from services.cli.output import TableOrJson, emit_json
 
 if TYPE_CHECKING:
     from services.doctor import Finding, Level
@@ -19,9 +19,7 @@ def doctor(
     ray: Annotated[
         str | None, typer.Option("--ray", metavar="ADDRESS", help="A Ray cluster to look at too, e.g. 10.0.0.1:6379.")
     ] = None,
-    output: Annotated[
-        Literal["table", "json"], typer.Option("-o", "--output", help="table or json (a versioned contract).")
-    ] = "table",
+    output: TableOrJson = "table",
 ) -> None:
     """Look at all that a search needs, and say what to do.
 

@@ -5,7 +5,7 @@ import math
 import sys
 from collections.abc import Iterable, Mapping
 from enum import StrEnum
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 
@@ -19,6 +19,9 @@ class Format(StrEnum):
 
 
 Output = Annotated[Format, typer.Option("-o", "--output", help="table, json (a versioned contract) or id.")]
+TableOrJson = Annotated[
+    Literal["table", "json"], typer.Option("-o", "--output", help="table or json (a versioned contract).")
+]
 
 
 def emit_json(content: Mapping[str, Any]) -> None:
@@ -39,7 +42,16 @@ def say(line: str) -> None:
 
 def tell(topic: str, line: str) -> None:
     """A line for people about a topic, aligned with others of its kind."""
-    say(f"{topic:<11}{line}")
+    say(_aligned(topic, line))
+
+
+def print_topic(topic: str, line: str) -> None:
+    """As `tell`, where such lines are what was asked for."""
+    print(_aligned(topic, line), flush=True)
+
+
+def _aligned(topic: str, line: str) -> str:
+    return f"{topic:<11}{line}"
 
 
 def _finite(value: Any) -> Any:

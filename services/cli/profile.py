@@ -2,12 +2,12 @@
 
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from services.cli.access import find_candidate, opened
-from services.cli.output import emit_json, emit_lines, tell
+from services.cli.output import TableOrJson, emit_json, emit_lines, tell
 
 if TYPE_CHECKING:
     from nas.candidate import Candidate
@@ -20,9 +20,6 @@ profile = typer.Typer(
 )
 
 DeviceName = Annotated[str, typer.Option("--device", help="auto, cpu, cuda, or one of the catalogue: rtx-4090.")]
-TableOrJson = Annotated[
-    Literal["table", "json"], typer.Option("-o", "--output", help="table or json (a versioned contract).")
-]
 
 
 class By(StrEnum):

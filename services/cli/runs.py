@@ -1,10 +1,8 @@
 """Commands that start something: searches, single runs, plans."""
 
 import math
-import sys
-import time as clock
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from enum import StrEnum
 from pathlib import Path
@@ -16,11 +14,11 @@ from nas.document import read_file
 from nas.errors import CancelledError, CorpusError, InfeasibleError, LeaseError, NotFoundError, SpecError, StateError
 from nas.records import SearchState
 from services.cli.access import find_search, opened
-from services.cli.output import Format, Output, emit_json, emit_lines, say, tell
+from services.cli.ahead import agree, foretell
+from services.cli.output import Format, Output, TableOrJson, emit_json, emit_lines, print_topic, say, tell
 from services.cli.progress import Progress
 
 if TYPE_CHECKING:
-    from nas.forecast import Forecast
     from nas.plan import Allowance
     from nas.ports import Store
     from nas.spec import SearchSpec
@@ -64,7 +62,7 @@ def run(
     with opened() as (home, store), _fleet(ray) as fleet:
         with _begins(), _located(spec):
             base = spec.absolute().parent
-            record, ground = begin(home, store, read, base, tell, lambda found: _agree(found, yes), fleet)
+            record, ground = begin(home, store, read, base, tell, lambda found: agree(found, yes), fleet)
         _drive(home, store, record.id, ground, engine, output, cluster=bool(ray))
 
 
@@ -92,7 +90,7 @@ def fit(
     with opened() as (home, store), _fleet(ray) as fleet:
         with _begins():
             spec = _for_engine(quick_spec(corpus, seconds, space, parallel, seed, home, tell), engine)
-            record, ground = begin(home, store, spec, Path.cwd(), tell, lambda found: _agree(found, yes), fleet)
+            record, ground = begin(home, store, spec, Path.cwd(), tell, lambda found: agree(found, yes), fleet)
         _drive(home, store, record.id, ground, engine, output, cluster=bool(ray))
 
 
@@ -138,9 +136,10 @@ def _begins() -> Iterator[None]:
 
 
 @contextmanager
-def _located(spec: Path) -> Iterator[None]:
-    """Complaints about what a spec refers to get the file and the line that refers to it."""
-    places = {CorpusError: ("corpus", ""), NotFoundError: ("space", ""), InfeasibleError: ("budget", "budget: ")}
+def _located(spec: Path, missing: str = "space") -> Iterator[None]:
+    """Complaints about what a spec refers to get the file and the line that refers to it; ``missing`` is the field
+    that refers to what is not there."""
+    places = {CorpusError: ("corpus", ""), NotFoundError: (missing, ""), InfeasibleError: ("budget", "budget: ")}
     try:
         yield
     except SpecError as error:
@@ -225,43 +224,6 @@ def _print_front(store: "Store", search_id: str) -> None:
     print(f"\n{front_table(seen)}\n\n{front_plot(seen)}\n")
 
 
-def _agree(found: "Forecast", yes: bool) -> None:
-    """Prints what will happen before anything is spent; many epochs need consent."""
-    from nas.forecast import EPOCHS_CONSENT, EPOCHS_WARNING
-
-    tell("space", f"{found.admitted_share:.0%} of it passes the gate")
-    tell("dial", f"{_knobs(found.dial)} (what scaling rules choose, without search)")
-    tell("largest", f"{_knobs(found.largest)} (the largest that keeps the limits)")
-    tell("epochs", f"{found.epochs:.2g} over the corpus for a candidate, {found.final_epochs:.2g} for the final run")
-    tell("budget", f"{found.binding} binds: it pays for {found.full_trainings:.1f} full trainings{_ending(found)}")
-    most = max(found.epochs, found.final_epochs)
-    if most > EPOCHS_WARNING:
-        tell("warning", f"{most:.2g} epochs over the corpus; beyond {EPOCHS_WARNING:g}, repeated text teaches less")
-    if most > EPOCHS_CONSENT and not yes:
-        rule = f"must not repeat the corpus more than {EPOCHS_CONSENT:g} times without --yes"
-        if not sys.stdin.isatty():
-            raise SpecError("budget", rule, f"{most:.2g} epochs")
-        print(f"{most:.2g} epochs over the corpus: go on? [y/N] ", end="", file=sys.stderr, flush=True)
-        if sys.stdin.readline().strip().lower() not in ("y", "yes"):
-            raise CancelledError("not started")
-
-
-def _ending(found: "Forecast") -> str:
-    from nas.units import format_seconds
-
-    if not math.isfinite(found.seconds):
-        return ""
-    ends = clock.localtime(clock.time() + found.seconds)
-    return f" and ends in about {format_seconds(found.seconds)}, {clock.strftime('%a %H:%M', ends)}"
-
-
-def _knobs(knobs: Mapping[str, Any] | None) -> str:
-    if knobs is None:
-        return "none"
-    names = ("depth", "width", "vocabulary", "context", "mlp_ratio")
-    return ", ".join(f"{name} {knobs[name]}" for name in names if name in knobs)
-
-
 def train(
     candidate: Annotated[Path, typer.Argument(metavar="CANDIDATE", help="A candidate in YAML.")],
     compute: Annotated[str, typer.Option("--compute", metavar="FLOPS", help="For training, e.g. 5TFLOP.")],
@@ -321,6 +283,33 @@ def _grant(compute: str, time: str, memory: str) -> "Allowance":
         seconds=parse_seconds(time, "--time") if time else math.inf,
         memory=parse_bytes(memory, "--memory") if memory else None,
     )
+
+
+def forecast(
+    spec: SpecFile,
+    device: Annotated[
+        str, typer.Option("--device", help="Instead of the spec's: auto, cpu, cuda, or one of the catalogue: rtx-4090.")
+    ] = "",
+    output: TableOrJson = "table",
+) -> None:
+    """Say what a search would do, here or on a GPU that is not here.
+
+    Nothing is trained, and there is no search afterwards.
+
+    Example: nas forecast search.yaml --device rtx-4090
+    """
+    from nas.spec import load_spec
+    from services.forecasting import look_ahead, target
+
+    read = load_spec(spec)
+    show = tell if output == "json" else print_topic
+    with nullcontext() if device else _located(spec, missing="device"):
+        aim = target(device or read.device, read.method.parallel)
+    with opened() as (home, store), _located(spec):
+        found = look_ahead(read, spec.absolute().parent, home, store, aim, show)
+    foretell(found.likely, show, found.interval)
+    if output == "json":
+        emit_json(found.to_dict())
 
 
 def spaces(output: Output = Format.TABLE) -> None:

@@ -13,9 +13,9 @@ import ray
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from nas.calibration import DeviceProfile, Fingerprint
-from nas.errors import NasError, SpecError, StateError
+from nas.errors import NasError, StateError
 from nas.measure.fingerprint import processor
-from services.device import GPU_THREADS, Device
+from services.device import GPU_THREADS, Device, absent
 from services.profiles import Here
 
 REFRESH_SECONDS = 10.0
@@ -75,10 +75,10 @@ class Fleet:
             kind = "cuda" if any(node.gpus for node in nodes) else "cpu"
         groups: dict[str, list[Node]] = defaultdict(list)
         for node in nodes:
-            if hardware := node.hardware(kind):
+            if kind in ("cpu", "cuda") and (hardware := node.hardware(kind)):
                 groups[hardware].append(node)
         if not groups:
-            raise SpecError("device", "must be auto, cpu, or cuda on a cluster with a GPU", name)
+            raise absent(name, "a cluster")
         units = {own: sum(node.units(kind) for node in group) for own, group in groups.items()}
         shares = share_out(parallel, units)
         order = sorted(groups, key=lambda own: (-units[own], own))

@@ -112,6 +112,21 @@ TRAINED = VERSION | {
     "plan": PLAN,
     "candidate": CANDIDATE["candidate"],
 }
+RANGE = {"predicted": MAYBE, "low": MAYBE, "high": MAYBE}
+FORECAST = VERSION | {
+    "device": str,
+    "fingerprint": str,
+    "estimated": bool,
+    "binding": str,
+    "full_trainings": RANGE,
+    "seconds": RANGE,
+    "admitted_share": float,
+    "epochs": float,
+    "final_epochs": float,
+    "dial": (dict, NoneType),
+    "largest": (dict, NoneType),
+    "dial_plan": (PLAN, NoneType),
+}
 ESTIMATE = {"predicted": MAYBE, "low": MAYBE, "high": MAYBE, "method": str, "measured": MAYBE}
 PROFILED = VERSION | {
     "id": str,

@@ -69,6 +69,12 @@ def test_a_device_that_no_machine_has(nodes: Sequence[Node], name: str) -> None:
         fleet(*nodes).devices(name, 1)
 
 
+def test_a_listed_device_is_none_of_a_cluster() -> None:
+    said = "on a cluster with a GPU; h100-sxm is in the catalogue: it can be planned for with nas forecast, found"
+    with pytest.raises(SpecError, match=said):
+        fleet(node(0, 8, 1, gpu="H100")).devices("h100-sxm", 1)
+
+
 def test_slots_follow_the_machines_that_are_there() -> None:
     devices = [Device("cpu", EPYC, 1, 8), Device("cpu", XEON, 1, 4)]
     both, one = [node(0, 8), node(1, 4, processor=XEON)], [node(1, 4, processor=XEON)]
@@ -104,3 +110,15 @@ def test_a_share_is_asked_of_ray_in_hundredths(share: float, gpu: float) -> None
     """Rounded up: what goes side by side must come to no more than the whole."""
     plan = Plan(1, 1, 1, 1, 1, 1.0, 1, 1, 1.0, share=share)
     assert gpu_share(plan) == gpu
+
+
+@given(st.lists(st.floats(1 / 16, 1.0), max_size=20))
+def test_what_ray_lets_side_by_side_shares_a_gpu(wanted: list[float]) -> None:
+    """Ray counts in ten-thousandths, so that what it adds up is exact."""
+    asked, shares = 0, 0.0
+    for share in wanted:
+        hundredths = round(100 * gpu_share(Plan(1, 1, 1, 1, 1, 1.0, 1, 1, 1.0, share=share)))
+        assert share - 1e-6 <= hundredths / 100 < share + 0.01 + 1e-6
+        if asked + hundredths <= 100:
+            asked, shares = asked + hundredths, shares + share
+    assert shares <= 1 + 1e-6

@@ -125,6 +125,16 @@ def test_a_device_that_is_not_there(place: Place) -> None:
     assert refused(place, done) == said
 
 
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+@pytest.mark.parametrize("name", ["rtx-4090", "NVIDIA GeForce RTX 4090"])
+def test_a_device_that_is_only_listed(place: Place, name: str) -> None:
+    done = place.run("run", place.write_spec(device=f"device: {name}").name)
+    assert done.code == 2
+    rule = "must be auto, cpu, or cuda on a machine with a GPU"
+    hint = "rtx-4090 is in the catalogue: it can be planned for with nas forecast"
+    assert refused(place, done) == f"tiny.yaml:11: device: {rule}; {hint}, found {name!r}"
+
+
 @pytest.mark.parametrize(
     ("field", "line", "said"),
     [

@@ -15,10 +15,10 @@ from nas.records import CandidateState, Origin
 from nas.spec import load_spec, parse_spec
 from nas.train.artifact import FILES, publish_artifact
 from services.cli.access import trained_folder
+from services.cli.ahead import agree
 from services.cli.output import Format, emit_json
 from services.cli.progress import summary
-from services.cli.runs import _agree
-from services.device import cores, precision_for, resolve_device, threads_for
+from services.device import cores, kind_of, precision_for, resolve_device, threads_for
 from services.foreground import begin
 from services.ground import survey_again
 from services.home import Home, home
@@ -70,6 +70,33 @@ def test_devices() -> None:
         resolve_device("tpu")
 
 
+HERE = "NVIDIA GeForce RTX 4090"
+
+
+@pytest.mark.parametrize(
+    ("name", "gpu", "kind"),
+    [
+        ("auto", "", "cpu"),
+        ("auto", HERE, "cuda"),
+        ("cpu", "", "cpu"),
+        ("cpu", HERE, "cpu"),
+        ("cuda", "", None),
+        ("cuda", HERE, "cuda"),
+        ("cuda:1", "", None),
+        ("cuda:1", HERE, "cuda:1"),
+        ("rtx-4090", "", None),
+        ("rtx-4090", HERE, "cuda"),
+        ("RTX-4090", HERE, "cuda"),
+        (HERE, HERE, "cuda"),
+        ("rtx-3090", HERE, None),
+        ("tpu", HERE, None),
+    ],
+)
+def test_what_a_device_is_to_torch(name: str, gpu: str, kind: str | None) -> None:
+    """By the GPU that is there, if one is."""
+    assert kind_of(name, gpu) == kind
+
+
 def test_a_home_is_named_by_the_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("NAS_HOME", "here")
@@ -112,7 +139,7 @@ def test_progress_in_a_line() -> None:
 
 
 def test_the_forecast_is_aligned(capsys: pytest.CaptureFixture[str]) -> None:
-    _agree(FORECAST, yes=False)
+    agree(FORECAST, yes=False)
     out, err = capsys.readouterr()
     *lines, ending = err.splitlines()
     assert out == ""
@@ -141,18 +168,18 @@ def test_consent(
     monkeypatch.setattr(sys, "stdin", Typed(answer))
     many = replace(FORECAST, final_epochs=40.0)
     if goes_on:
-        _agree(many, yes=False)
+        agree(many, yes=False)
     else:
         with pytest.raises(CancelledError, match=r"^not started$"):
-            _agree(many, yes=False)
+            agree(many, yes=False)
     said = capsys.readouterr().err
     assert "warning    40 epochs over the corpus; beyond 4, repeated text teaches less\n" in said
     assert said.endswith("40 epochs over the corpus: go on? [y/N] ")
 
 
 def test_consent_beforehand_and_a_mere_warning(capsys: pytest.CaptureFixture[str]) -> None:
-    _agree(replace(FORECAST, final_epochs=40.0), yes=True)
-    _agree(replace(FORECAST, final_epochs=5.0), yes=False)
+    agree(replace(FORECAST, final_epochs=40.0), yes=True)
+    agree(replace(FORECAST, final_epochs=5.0), yes=False)
     said = capsys.readouterr().err
     assert said.count("warning    ") == 2
     assert "[y/N]" not in said

@@ -88,3 +88,12 @@ def test_what_is_kept_is_found(store: SqlStore) -> None:
     keep(store, profile_of())
     assert find(store, FINGERPRINT) == profile_of()
     assert Profiles.from_dict(Profiles(profile_of(), profile_of()).to_dict()) == Profiles(profile_of(), profile_of())
+
+
+def test_what_is_estimated_is_in_no_record(store: SqlStore) -> None:
+    guessed = replace(profile_of(), estimated=True)
+    with pytest.raises(ValueError, match="must be measured"):
+        keep(store, guessed)
+    with pytest.raises(ValueError, match="must be measured"):
+        Profiles(guessed, guessed).to_dict()
+    assert find(store, guessed.fingerprint) is None

@@ -219,7 +219,8 @@ class _Work:
         began = time.perf_counter()
         while best == math.inf or time.perf_counter() - began < REPEAT_SECONDS:
             decoder = Decoder(self.model)
-            decoder.read(tokens[:half])
+            if half:
+                decoder.read(tokens[:half])
             self._await_device()
             started = self.clock()
             for at in range(half, half + stretch):

@@ -2,12 +2,13 @@
 
 from collections.abc import Callable
 
-from nas.calibration import Calibration, DeviceProfile, Fingerprint, MemoryFit, Phase, TimeFit, Trace
+from nas.calibration import Calibration, DecodeFit, DeviceProfile, Fingerprint, MemoryFit, Phase, TimeFit, Trace
 from nas.candidate import Candidate
-from nas.plan import Speed
+from nas.plan import Layout, Speed
 
 FINGERPRINT = Fingerprint("cpu", "a processor", "", 2**34, "", "2.13.0+cpu", "", 1, "float32")
 SPEED = Speed(1e-9, 2e-9, 3e-6, error=0.25, device="cpu", threads=2)
+DECODE = DecodeFit(1e-6, 1e-9, error=0.25)
 
 
 def trace_of(
@@ -26,16 +27,16 @@ def trace_of(
 
 def profile_of(memory: MemoryFit | None = None, time: TimeFit | None = None, **fields: object) -> DeviceProfile:
     eager = Calibration(memory or MemoryFit(), time or TimeFit())
-    return DeviceProfile(FINGERPRINT, SPEED, eager, **fields)  # type: ignore[arg-type]
+    return DeviceProfile(FINGERPRINT, SPEED, eager, DECODE, **fields)  # type: ignore[arg-type]
 
 
 class Written:
     """A tracer whose answers are written by a test; remembers what it was asked for."""
 
-    def __init__(self, answer: Callable[[Candidate, int, bool], Trace]) -> None:
+    def __init__(self, answer: Callable[[Candidate, Layout], Trace]) -> None:
         self.answer = answer
-        self.asked: list[tuple[Candidate, int, bool]] = []
+        self.asked: list[tuple[Candidate, Layout]] = []
 
-    def trace(self, candidate: Candidate, micro_batch: int, *, recompute: bool = False) -> Trace:
-        self.asked.append((candidate, micro_batch, recompute))
-        return self.answer(candidate, micro_batch, recompute)
+    def trace(self, candidate: Candidate, layout: Layout) -> Trace:
+        self.asked.append((candidate, layout))
+        return self.answer(candidate, layout)

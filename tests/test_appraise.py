@@ -9,12 +9,12 @@ from hypothesis import strategies as st
 from nas.appraise import Appraiser, Correction
 from nas.calibration import MemoryFit, TimeFit, Trace
 from nas.candidate import Architecture, Candidate, Recipe
-from nas.cost import cost, memory_bound
+from nas.cost import LOGITS_CHUNKS, cost, memory_bound
 from nas.gate import MINIMUM_STEPS, Admitted, Rejected
-from nas.plan import Allowance, Speed, TextFacts
+from nas.plan import Allowance, Layout, Speed, TextFacts
 from nas.predict import Predictor
-from nas.records import CandidateRecord, CandidateState, Origin
-from nas.spec import Limits
+from nas.records import CandidateRecord, CandidateState, Origin, with_measured
+from nas.spec import PEAK_MEMORY, Limits
 from tests.profiles import FINGERPRINT, Written, profile_of, trace_of
 
 CANDIDATE = Candidate(Architecture(1, 16, 2, 8, 2, 48, 256, 32), Recipe(batch_tokens=64))
@@ -131,13 +131,15 @@ def test_a_final_run_is_scaled_to_what_it_can_train() -> None:
 
 BOUND = memory_bound(CANDIDATE, 2)
 """Of the plain step by closed forms; there is one layout with all sequences, one with each by itself, and the same
-computed again."""
+computed again. Its logits are fewer than any chunk."""
+LEANEST = Layout(1, True, LOGITS_CHUNKS["cpu"][-1])
 
 
-def traced(candidate: Candidate, micro_batch: int, recompute: bool) -> Trace:
+def traced(candidate: Candidate, layout: Layout) -> Trace:
     """A million FLOPs a pass and as many again with recompute; 1000 bytes a sequence, half of them with recompute."""
-    passes = candidate.sequences // micro_batch
-    return trace_of((500 if recompute else 1000) * micro_batch, 10**6 * (2 if recompute else 1) * passes)
+    passes = candidate.sequences // layout.micro_batch
+    each, times = (500, 2) if layout.recompute else (1000, 1)
+    return trace_of(each * layout.micro_batch, 10**6 * times * passes)
 
 
 PROFILE = profile_of(MemoryFit(100.0, 1.0, 0.5), TimeFit(per_flop=1e-6))
@@ -146,8 +148,8 @@ ALONE = profile_of(MemoryFit(10.0**9), TimeFit(per_flop=0.25e-6))
 
 
 def predicting(
-    answer: Callable[[Candidate, int, bool], Trace] = traced, **own: object
-) -> tuple[Appraiser, list[tuple[Candidate, int, bool]]]:
+    answer: Callable[[Candidate, Layout], Trace] = traced, **own: object
+) -> tuple[Appraiser, list[tuple[Candidate, Layout]]]:
     """And what its tracer was asked for."""
     tracer = Written(answer)
     return appraiser(predictor=Predictor(tracer, PROFILE, ALONE), **own), tracer.asked
@@ -156,32 +158,31 @@ def predicting(
 @pytest.mark.parametrize(
     ("memory", "layout", "bytes_"),
     [
-        (None, (2, False), 2100),  # 100 + 2000
-        (BOUND, (2, False), 2100),
-        (BOUND // 2, (2, False), 2100),  # which the closed form would not have let pass
+        (None, Layout(2), 2100),  # 100 + 2000
+        (BOUND, Layout(2), 2100),
+        (BOUND // 2, Layout(2), 2100),  # which the closed form would not have let pass
     ],
 )
-def test_a_layout_by_what_is_predicted(memory: int | None, layout: tuple[int, bool], bytes_: int) -> None:
+def test_a_layout_by_what_is_predicted(memory: int | None, layout: Layout, bytes_: int) -> None:
     own, asked = predicting()
-    found = own.layout(CANDIDATE, memory)
-    assert ((found.micro_batch, found.recompute), found.memory_bytes) == (layout, bytes_)
-    assert asked == [(CANDIDATE, 2, False)]
+    assert own.layout(CANDIDATE, memory) == (layout, bytes_)
+    assert asked == [(CANDIDATE, layout)]
 
 
 @pytest.mark.parametrize(
     ("factor", "layout", "admitted"),
     [
-        (1, (2, False), True),
-        (100, (1, False), True),
-        (250, (1, True), True),
-        (1000, (1, True), False),
+        (1, Layout(2), True),
+        (100, Layout(1), True),
+        (250, Layout(1, recompute=True), True),
+        (1000, LEANEST, False),
     ],
 )
-def test_the_gate_by_predicted_memory(factor: int, layout: tuple[int, bool], admitted: bool) -> None:
+def test_the_gate_by_predicted_memory(factor: int, layout: Layout, admitted: bool) -> None:
     """Of a step that takes more the larger the factor, within 200 kB: factor x (1000 or 500 a sequence)."""
 
-    def larger(candidate: Candidate, micro_batch: int, recompute: bool) -> Trace:
-        trace = traced(candidate, micro_batch, recompute)
+    def larger(candidate: Candidate, layout: Layout) -> Trace:
+        trace = traced(candidate, layout)
         return trace_of(factor * trace.peak_bytes, trace.flops)
 
     own, asked = predicting(larger)
@@ -189,7 +190,7 @@ def test_the_gate_by_predicted_memory(factor: int, layout: tuple[int, bool], adm
     verdict = own.admit(CANDIDATE, Allowance(100 * STEP, memory=memory))
     assert isinstance(verdict, Admitted) is admitted
     assert (verdict.excess["memory"] > 0) is not admitted
-    assert asked[-1] == (CANDIDATE, *layout)
+    assert (CANDIDATE, layout) in asked
     if isinstance(verdict, Rejected):
         assert [own.limit for own in verdict.violations] == ["memory"]
         assert verdict.violations[0].value == 100 + factor * 500
@@ -234,22 +235,22 @@ def test_a_plan_takes_predicted_seconds_times_the_slowdown(slowdown: float, step
     """Of a second for a step; scoring takes what its FLOPs take in steps."""
     own, _ = predicting(slowdown=slowdown)
     plan = own.plan(CANDIDATE, Allowance(steps * STEP, memory=2 * 10**6))
-    assert (plan.steps, plan.micro_batch, plan.recompute, plan.memory_bytes) == (steps, 2, False, 2100)
+    assert (plan.steps, plan.layout, plan.memory_bytes) == (steps, Layout(2), 2100)
     assert plan.eval_flops and plan.seconds == pytest.approx(slowdown * (steps + plan.eval_flops / STEP))
 
 
 @pytest.mark.parametrize(
     ("factor", "layout", "step"),
-    [(1, (2, False), 1), (100, (1, False), 2), (250, (1, True), 4)],
+    [(1, Layout(2), 1), (100, Layout(1), 2), (250, Layout(1, recompute=True), 4)],
 )
-def test_lean_layouts_are_predicted_to_be_slower(factor: int, layout: tuple[int, bool], step: int) -> None:
-    def larger(candidate: Candidate, micro_batch: int, recompute: bool) -> Trace:
-        trace = traced(candidate, micro_batch, recompute)
+def test_lean_layouts_are_predicted_to_be_slower(factor: int, layout: Layout, step: int) -> None:
+    def larger(candidate: Candidate, layout: Layout) -> Trace:
+        trace = traced(candidate, layout)
         return trace_of(factor * trace.peak_bytes, trace.flops)
 
     own, _ = predicting(larger)
     plan = own.plan(CANDIDATE, Allowance(100 * STEP, memory=200_000))
-    assert (plan.micro_batch, plan.recompute) == layout
+    assert plan.layout == layout
     assert plan.seconds == pytest.approx(step * (100 + plan.eval_flops / STEP))
 
 
@@ -344,7 +345,7 @@ def test_a_prediction_that_was_corrected_already_counts_with_its_correction() ->
 def on_gpu(operators: int) -> Appraiser:
     """A pass computes for a second and waits one for each operator; 100 bytes are the context's."""
 
-    def launched(candidate: Candidate, micro_batch: int, recompute: bool) -> Trace:
+    def launched(candidate: Candidate, layout: Layout) -> Trace:
         return trace_of(1000, 10**6, operators=operators)
 
     profile = profile_of(MemoryFit(), TimeFit(per_flop=1e-6, per_operator=1.0), context_bytes=100)
@@ -397,7 +398,7 @@ def test_on_a_cpu_the_cap_is_what_is_allowed() -> None:
     ],
 )
 def test_who_may_not_fit_is_probed_and_so_is_the_final_run(memory: int | None, final: bool, steps: int) -> None:
-    own, _ = predicting(lambda candidate, micro_batch, recompute: trace_of(10**6 * micro_batch, 10**6))
+    own, _ = predicting(lambda candidate, layout: trace_of(10**6 * layout.micro_batch, 10**6))
     allowance = Allowance(100 * STEP, memory=memory)
     plan, free = own.plan(CANDIDATE, allowance, final=final), appraiser().plan(CANDIDATE, allowance, final=final)
     assert plan.probe_steps == steps
@@ -409,7 +410,7 @@ def test_what_a_probe_measures_corrects_the_predictions(measured: int | None, cr
     """And again from the same record: corrections do not pile up."""
     own, _ = predicting()
     plan = own.plan(CANDIDATE, Allowance(100 * STEP))
-    costs = {} if measured is None else {"memory_measured": measured}
+    costs = with_measured({PEAK_MEMORY: 2100}, {} if measured is None else {PEAK_MEMORY: measured})
     record = CandidateRecord(
         "s", 1, "x", Origin.PROPOSED, CandidateState.REJECTED, 0.0, {}, costs=costs, plan=plan.to_dict()
     )
@@ -417,4 +418,4 @@ def test_what_a_probe_measures_corrects_the_predictions(measured: int | None, cr
         Correction(own).ended(record)
         assert own.crowding == crowding
         assert own.plan(CANDIDATE, Allowance(100 * STEP)).memory_bytes == 2100
-    assert own.layout(CANDIDATE, None).memory_bytes == 2100 * crowding
+    assert own.layout(CANDIDATE, None) == (Layout(2), 2100 * crowding)

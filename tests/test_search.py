@@ -391,7 +391,7 @@ def test_outcomes_that_end_a_candidate(make: Worlds) -> None:
         ("diverged", "by fate", TrialState.PRUNED),
     ]
     assert len(world.store.attempts("s", 0)) == MAXIMUM_LOST
-    assert told[1].constraints["memory_measured"] > 0
+    assert told[1].constraints["peak_memory_measured"] > 0
     assert all(excess <= 0 for excess in told[2].constraints.values()), "diverged is feasible, and worse"
     assert all(world.store.points("s", number) for number in kinds), "their curves are kept"
     assert choose(world.spec, ended) not in ended[:3]
@@ -583,7 +583,7 @@ def test_it_is_trained_as_any_other(make: Worlds) -> None:
     record, final = world.candidates
     assert (record.state, record.candidate) == (CandidateState.COMPLETED, given().to_dict())
     assert final.origin is Origin.FINAL and final.reason.startswith("candidate 0 scaled to ")
-    assert record.costs["memory_bytes"] > 0 and record.artifact
+    assert record.costs["peak_memory"] > 0 and record.artifact
     check_account(world.spec, world.store.ledger("s"))
 
 

@@ -84,7 +84,7 @@ def test_the_study_says_what_was_told(open_study: Open, database: str) -> None:
         )  # fmt: skip
         assert trial.state is kind
         assert trial.user_attrs == ({} if number is None else {"number": number, "candidate": f"id {number}"})
-        assert ("memory_measured" in trial.constraints) is (
+        assert ("peak_memory_measured" in trial.constraints) is (
             number is not None and number % 6 == 4 and not over and not waiting
         )
         assert trial.params["matrix_rate"] == knobs["matrix_rate"]

@@ -16,10 +16,12 @@ from benchmarks.profiling.main import PARTS
 from benchmarks.profiling.main import main as profiling
 from benchmarks.profiling.report import Part, ended_well, write_up
 from nas.calibration import Calibration, DeviceProfile, Fingerprint, MemoryFit, Phase, TimeFit, Trace
+from nas.cost import LOGITS_CHUNKS
 from nas.errors import ProbeError, ProfileError
 from nas.measure.calibrate import FULL, SHORT, Measured, shapes
 from nas.measure.probe import Probe, ProbeRequest
 from nas.plan import Speed
+from tests.profiles import DECODE
 
 
 @pytest.fixture(autouse=True)
@@ -132,11 +134,17 @@ def test_runs_and_parts_draw_their_own() -> None:
 
 def test_batches_are_of_one_or_two_passes() -> None:
     laid = [(own, laid_out(own, rng)) for own, rng in itertools.islice(drawn(Setting(), "time"), 300)]
-    for own, (candidate, micro_batch, _) in laid:
-        assert own.sequences % micro_batch == 0
-        assert candidate.sequences in (micro_batch, 2 * micro_batch)
+    for own, (candidate, layout) in laid:
+        assert own.sequences % layout.micro_batch == 0
+        assert candidate.sequences in (layout.micro_batch, 2 * layout.micro_batch)
         assert candidate.architecture == own.architecture
-    assert 0.2 < sum(recompute for _, (_, _, recompute) in laid) / len(laid) < 0.4
+    assert 0.2 < sum(layout.recompute for _, (_, layout) in laid) / len(laid) < 0.4
+
+
+@pytest.mark.parametrize("backend", LOGITS_CHUNKS)
+def test_all_chunks_of_logits_are_drawn(backend: str) -> None:
+    laid = [laid_out(own, rng, backend) for own, rng in itertools.islice(drawn(Setting(), "time"), 100)]
+    assert {layout.logits_chunk for _, layout in laid} == set(LOGITS_CHUNKS[backend])
 
 
 def test_few_is_enough_of_everything() -> None:
@@ -147,7 +155,7 @@ def test_only_what_fits_is_taken() -> None:
     setting = Setting()
     taken = layouts(setting, "time", 20, lambda draw: step_time.fits(setting, draw))
     assert len(taken) == 20
-    assert all(2e7 <= step_time.step_flops(candidate) <= 4e9 for candidate, _, _ in taken)
+    assert all(2e7 <= step_time.step_flops(candidate) <= 4e9 for candidate, _ in taken)
 
 
 # --- a device that is not there ---
@@ -157,6 +165,7 @@ PROFILE = DeviceProfile(
     fingerprint=GPU,
     speed=Speed(1e-9, 0.0, 0.0),
     eager=Calibration(MemoryFit(0.0, 2.0, 0.1), TimeFit(per_flop=2e-9, error=0.5)),
+    decode=DECODE,
     compiled=Calibration(MemoryFit(0.0, 4.0, 0.1), TimeFit(per_flop=1e-9)),
     context_bytes=100,
 )
@@ -165,9 +174,8 @@ TRACE = Trace(0, Phase(1000, 10), Phase(900, 20), Phase())
 
 def _measured(*, compile: bool = False, peak: int = 1000, reserved: int = 2000, seconds: float = 60e-9) -> Measured:
     candidate, rng = next(drawn(Setting(), "memory"))
-    candidate, micro_batch, recompute = laid_out(candidate, rng)
-    request = ProbeRequest(candidate, micro_batch, recompute, compile, "cuda")
-    return Measured(request, TRACE, Probe(peak, reserved, 100, seconds, 0.0, None, 3, 0))
+    request = ProbeRequest(*laid_out(candidate, rng, "cuda"), compile, "cuda")
+    return Measured(request, TRACE, Probe(peak, reserved, 100, seconds, 0.0, None, None, 3, 0))
 
 
 def test_memory_on_a_gpu_is_that_of_the_process() -> None:
@@ -190,8 +198,8 @@ def test_time_by_traces_and_by_closed_forms() -> None:
     assert traced == [(pytest.approx(60e-9), 100e-9)]
     assert highs == [(pytest.approx(90e-9), 100e-9)]
     request = own.request
-    passes = request.candidate.sequences // request.micro_batch
-    told = PROFILE.speed.step_seconds(request.candidate, passes, recompute=request.recompute)
+    passes = request.candidate.sequences // request.layout.micro_batch
+    told = PROFILE.speed.step_seconds(request.candidate, passes, recompute=request.layout.recompute)
     assert closed == [(told, 100e-9)]
 
 

@@ -64,7 +64,7 @@ class Play:
         if excess(knobs) > 0:
             self.suggester.tell_infeasible(key)
         elif number % 6 == 4:
-            self.suggester.tell_infeasible(key, {"memory_measured": 0.05})
+            self.suggester.tell_infeasible(key, {"peak_memory_measured": 0.05})
         elif number % 6 == 5:
             self.suggester.tell_stopped(key)
         else:
@@ -145,7 +145,7 @@ class SuggesterContract:
         answers: dict[str, Callable[[Suggester, int], None]] = {
             "completed": lambda suggester, key: suggester.tell_completed(key, [3.0, 1.0]),
             "stopped": lambda suggester, key: suggester.tell_stopped(key),
-            "infeasible": lambda suggester, key: suggester.tell_infeasible(key, {"memory_measured": 0.05}),
+            "infeasible": lambda suggester, key: suggester.tell_infeasible(key, {"peak_memory_measured": 0.05}),
             "forget": lambda suggester, key: suggester.forget(key),
         }
         following = []

@@ -182,7 +182,7 @@ def candidate_record(number: int, plot: Plot, at: float) -> CandidateRecord:
         state=plot.state,
         created_at=at,
         candidate=candidate.to_dict(),
-        costs=own.to_dict() | {"memory_bytes": 40_000_000 + 26 * own.params + 900 * plot.width * plot.depth * 128},
+        costs=own.to_dict() | {"peak_memory": 40_000_000 + 26 * own.params + 900 * plot.width * plot.depth * 128},
         finished_at=at,
     )
     if plot.state is S.REJECTED:

@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nas.calibration import Calibration, DeviceProfile, Fingerprint, MemoryFit, TimeFit, Trace
+from nas.calibration import Calibration, DecodeFit, DeviceProfile, Fingerprint, MemoryFit, TimeFit, Trace
 from nas.candidate import Architecture, Candidate, Recipe
-from nas.cost import memory_bound
+from nas.cost import LOGITS_CHUNKS, memory_bound
 from nas.errors import ProbeError, ProfileError
 from nas.measure import calibrate
 from nas.measure.calibrate import (
@@ -23,6 +23,7 @@ from nas.measure.calibrate import (
     SHORT,
     STEP_FLOPS,
     Measured,
+    fit_decode,
     fit_memory,
     fit_speed,
     fit_time,
@@ -33,42 +34,50 @@ from nas.measure.calibrate import (
 from nas.measure.fingerprint import fingerprint_here, memory_here
 from nas.measure.probe import Probe, ProbeRequest
 from nas.measure.trace import trace_step
-from nas.plan import Compiles, Speed, step_flops
-from tests.profiles import FINGERPRINT, trace_of
+from nas.plan import Compiles, Layout, Speed, step_flops
+from tests.profiles import DECODE, FINGERPRINT, trace_of
 
 GPU = replace(FINGERPRINT, backend="cuda", memory_bytes=80 * 2**30, precision="bfloat16")
 CANDIDATE = Candidate(Architecture(1, 16, 2, 8, 2, 48, 256, 32), Recipe(batch_tokens=64))
 
 
-def probe_of(seconds: float = 1.0, reserved: int = 1, joules: float | None = None, compile_seconds: float = 0) -> Probe:
-    return Probe(reserved, reserved, 0, seconds, compile_seconds, joules, 5, 500)
+def probe_of(
+    seconds: float = 1.0,
+    reserved: int = 1,
+    joules: float | None = None,
+    compile_seconds: float = 0,
+    token_seconds: float | None = None,
+) -> Probe:
+    return Probe(reserved, reserved, 0, seconds, compile_seconds, joules, token_seconds, 5, 500)
 
 
 def measured(trace: Trace, own: Probe, micro_batch: int = 1, compile: bool = False) -> Measured:
-    return Measured(ProbeRequest(CANDIDATE, micro_batch, compile=compile), trace, own)
+    request = ProbeRequest(CANDIDATE, Layout(micro_batch), compile=compile, decodes=not compile)
+    return Measured(request, trace, own)
 
 
 # --- what is probed ---
 
 
-@pytest.mark.parametrize("own", [FINGERPRINT, GPU])
+@pytest.mark.parametrize("device", [FINGERPRINT, GPU])
 @pytest.mark.parametrize("count", [SHORT, FULL])
-def test_steps_of_all_sizes_that_fit(own: Fingerprint, count: int) -> None:
-    found = list(shapes("cuda:3", own, count))
-    assert found == list(shapes("cuda:3", own, count)), "the same every time"
+def test_steps_of_all_sizes_that_fit(device: Fingerprint, count: int) -> None:
+    found = list(shapes("cuda:3", device, count))
+    assert found == list(shapes("cuda:3", device, count)), "the same every time"
     assert len(found) == len(set(found)) == count
-    assert [request.recompute for request in found] == [index % 4 == 3 for index in range(count)]
-    assert {(request.device, request.threads, request.precision, request.compile) for request in found} == {
-        ("cuda:3", own.threads, own.precision, False)
+    assert [request.layout.recompute for request in found] == [index % 4 == 3 for index in range(count)]
+    assert {(own.device, own.threads, own.precision, own.compile, own.decodes) for own in found} == {
+        ("cuda:3", device.threads, device.precision, False, True)
     }
-    assert all(request.candidate.sequences in (size := request.micro_batch, 2 * size) for request in found)
-    assert all(memory_bound(request.candidate, request.micro_batch) <= 0.4 * own.memory_bytes for request in found)
+    assert {own.layout.logits_chunk for own in found} == {LOGITS_CHUNKS[device.backend][0]}, "the fastest"
+    assert all(request.candidate.sequences in (size := request.layout.micro_batch, 2 * size) for request in found)
+    assert all(memory_bound(own.candidate, own.layout.micro_batch) <= 0.4 * device.memory_bytes for own in found)
     sizes = [math.log(step_flops(request.candidate)) for request in found]
-    least, most = map(math.log, STEP_FLOPS[own.backend])
+    least, most = map(math.log, STEP_FLOPS[device.backend])
     third = count // 3
     assert sum(sizes[:third]) < sum(sizes[-third:]), "they grow"
     assert max(sizes) - min(sizes) > 0.4 * (most - least)
-    kinds = {request.candidate.recipe.optimizer for request in found}, {request.micro_batch for request in found}
+    kinds = {request.candidate.recipe.optimizer for request in found}, {request.layout.micro_batch for request in found}
     assert kinds[0] == {"muon", "adamw"} and len(kinds[1]) >= 3
 
 
@@ -77,7 +86,7 @@ def test_steps_of_all_sizes_that_fit(own: Fingerprint, count: int) -> None:
 def test_no_probe_takes_more_than_its_share(memory: int, seed: int) -> None:
     own = replace(FINGERPRINT, memory_bytes=memory)
     for request in shapes("cpu", own, 6, seed):
-        assert memory_bound(request.candidate, request.micro_batch) <= MEMORY_SHARE * memory
+        assert memory_bound(request.candidate, request.layout.micro_batch) <= MEMORY_SHARE * memory
 
 
 def test_another_seed_probes_others() -> None:
@@ -169,19 +178,48 @@ def test_times_that_are_off_have_an_error() -> None:
 def test_a_known_speed_is_found(coefficients: tuple[float, ...]) -> None:
     known, steps = Speed(coefficients[0], *coefficients[2:4]), []
     for request in REQUESTS:
-        passes = request.candidate.sequences // request.micro_batch
-        seconds = known.step_seconds(request.candidate, passes)
+        seconds = known.step_seconds(request.candidate, passes_of(request))
         flops = trace_of(flops=step_flops(request.candidate))
         steps.append(Measured(request, flops, probe_of(seconds)))
     found = fit_speed(steps)
     assert found.error < 1e-4
     assert (found.device, found.threads) == ("cpu:0", 3)
     for request, own in zip(REQUESTS, steps, strict=True):
-        passes = request.candidate.sequences // request.micro_batch
-        assert found.step_seconds(request.candidate, passes) == pytest.approx(own.probe.step_seconds, rel=1e-4)
+        assert own.passes == passes_of(request)
+        assert found.step_seconds(request.candidate, own.passes) == pytest.approx(own.probe.step_seconds, rel=1e-4)
+
+
+def passes_of(request: ProbeRequest) -> int:
+    return request.candidate.sequences // request.layout.micro_batch
 
 
 REQUESTS = list(shapes("cpu:0", replace(FINGERPRINT, threads=3), 8))
+
+
+@given(st.sampled_from([0.0, 1e-6, 3e-5]), st.sampled_from([1e-11, 1e-9]))
+def test_a_known_speed_of_use_is_found(operator: float, byte: float) -> None:
+    known = DecodeFit(operator, byte)
+    steps = [
+        Measured(own, trace_of(), probe_of(token_seconds=known.seconds(own.candidate.architecture))) for own in REQUESTS
+    ]
+    found = fit_decode(steps)
+    assert found.per_operator == pytest.approx(operator, rel=1e-4, abs=1e-10)
+    assert found.per_byte == pytest.approx(byte, rel=1e-4)
+    assert found.error == LEAST_ERROR, "no fit is called better"
+    untimed = Measured(REQUESTS[0], trace_of(), probe_of(token_seconds=None))
+    assert fit_decode([untimed, *steps]) == found, "only what timed a token counts"
+
+
+def test_a_speed_of_use_that_is_off_has_an_error() -> None:
+    """Every other token takes a half more."""
+    known = DecodeFit(1e-5, 1e-10)
+    steps = [
+        Measured(
+            own, trace_of(), probe_of(token_seconds=known.seconds(own.candidate.architecture) * (1 + index % 2 / 2))
+        )
+        for index, own in enumerate(REQUESTS)
+    ]
+    assert 0.1 < fit_decode(steps).error < 1.0
 
 
 @pytest.mark.parametrize(
@@ -229,8 +267,8 @@ def test_what_compiling_costs_and_brings_by_hand() -> None:
 
 
 @cache
-def traced(candidate: Candidate, micro_batch: int, recompute: bool) -> Trace:
-    return trace_step(candidate, micro_batch, recompute=recompute)
+def traced(candidate: Candidate, layout: Layout) -> Trace:
+    return trace_step(candidate, layout)
 
 
 class Device:
@@ -245,10 +283,13 @@ class Device:
         self.asked.append(request)
         if len(self.asked) > self.well or (request.compile and not self.compiles):
             raise ProbeError("hung", "for a test")
-        trace = traced(request.candidate, request.micro_batch, request.recompute)
+        trace = traced(request.candidate, request.layout)
         seconds = trace.flops * 1e-10 / (2 if request.compile else 1)
         reserved = round(1.5 * trace.peak_bytes) + 2**20
-        return Probe(trace.peak_bytes, reserved, len(self.asked), seconds, 30.0 * request.compile, None, 5, 10**6)
+        token = DECODE.seconds(request.candidate.architecture) if request.decodes else None
+        return Probe(
+            trace.peak_bytes, reserved, len(self.asked), seconds, 30.0 * request.compile, None, token, 5, 10**6
+        )
 
 
 @pytest.fixture
@@ -269,7 +310,8 @@ def test_a_full_profile_of_a_device_that_is_known(profiled: Profiled) -> None:
     found, told = profiled(device, short=False)
     compiled = [request for request in device.asked if request.compile]
     assert len(device.asked) - len(compiled) == FULL and len(compiled) == COMPILED["cpu"]
-    assert all(replace(own, compile=False) in device.asked[:FULL] for own in compiled)
+    assert all(replace(own, compile=False, decodes=True) in device.asked[:FULL] for own in compiled)
+    assert not any(own.decodes for own in compiled), "a compiled step says nothing of a token"
     assert (found.probes, found.flops, found.context_bytes) == (
         len(device.asked),
         10**6 * len(device.asked),
@@ -283,6 +325,8 @@ def test_a_full_profile_of_a_device_that_is_known(profiled: Profiled) -> None:
     assert found.compiled.time.per_flop == pytest.approx(0.5e-10, rel=1e-3)
     assert found.compiled.memory.factor == pytest.approx(1.5, rel=1e-3)
     assert found.compiles == Compiles(30.0, pytest.approx(2.0))
+    assert found.decode.per_operator == pytest.approx(DECODE.per_operator, rel=1e-3)
+    assert found.decode.per_byte == pytest.approx(DECODE.per_byte, rel=1e-3)
     assert told == [] and found.made_at == 1234.5
 
 
@@ -310,8 +354,9 @@ def test_this_machine() -> None:
     assert found.eager.memory.bytes(2**26) == pytest.approx(2**26, rel=0.1)
     assert found.context_bytes == 0 and found.eager.watts == 0
     assert found.flops > SHORT * STEP_FLOPS["cpu"][0] and found.seconds > 0
-    small, large = (trace_step(replace(CANDIDATE, recipe=Recipe(own)), own // 32) for own in (64, 4096))
+    small, large = (trace_step(replace(CANDIDATE, recipe=Recipe(own)), Layout(own // 32)) for own in (64, 4096))
     assert 0 < found.seconds_of(small).value < found.seconds_of(large).value
     assert 0 < found.eager.time.mean_error <= 10 * found.eager.time.error
     assert found.compiled is None and found.compiles is None
+    assert 0 < found.token_seconds(CANDIDATE.architecture).value < 0.1 and 0 < found.decode.error < 10
     assert DeviceProfile.from_dict(found.to_dict()) == found

@@ -18,13 +18,13 @@ from nas.candidate import Architecture, Candidate, Recipe
 from nas.errors import ProbeError, ProfileError
 from nas.measure.probe import TIMED, WARM_UP, Probe, ProbeRequest, measure_step, probe
 from nas.measure.trace import trace_step
-from nas.plan import step_flops
+from nas.plan import Layout, step_flops
 
 WIDE = Architecture(depth=2, width=128, heads=4, head_size=32, kv_heads=2, mlp_width=384, vocabulary=2048, context=128)
-OWN = ProbeRequest(Candidate(WIDE, Recipe(512)), 2)
-ENDLESS = ProbeRequest(Candidate(replace(WIDE, depth=12), Recipe(2**22)), 1)
+OWN = ProbeRequest(Candidate(WIDE, Recipe(512)), Layout(2))
+ENDLESS = ProbeRequest(Candidate(replace(WIDE, depth=12), Recipe(2**22)), Layout(1))
 """A step of hours."""
-HUGE = ProbeRequest(Candidate(replace(WIDE, mlp_width=10**13), Recipe(128)), 1)
+HUGE = ProbeRequest(Candidate(replace(WIDE, mlp_width=10**13), Recipe(128)), Layout(1))
 
 
 def running() -> list[int]:
@@ -59,14 +59,16 @@ def ended(request: ProbeRequest, limit_seconds: float = 120.0) -> ProbeError:
 
 @pytest.mark.parametrize("recompute", [False, True])
 def test_a_probe(recompute: bool) -> None:
-    found = probe(replace(OWN, recompute=recompute))
-    traced = trace_step(OWN.candidate, 2, recompute=recompute)
+    layout = Layout(2, recompute)
+    found = probe(replace(OWN, layout=layout))
+    traced = trace_step(OWN.candidate, layout)
     assert found.peak_bytes == pytest.approx(traced.peak_bytes, rel=0.02)
     assert found.steps >= WARM_UP + 1 + TIMED
     assert found.flops == found.steps * step_flops(OWN.candidate)
     assert found.step_seconds > 0
     assert (found.reserved_bytes, found.context_bytes, found.process_bytes) == (found.peak_bytes, 0, found.peak_bytes)
     assert (found.compile_seconds, found.joules) == (0.0, None), "nothing was compiled; a CPU has no counter"
+    assert found.token_seconds is None, "that was not asked for"
 
 
 def test_a_larger_step_takes_longer() -> None:
@@ -76,8 +78,26 @@ def test_a_larger_step_takes_longer() -> None:
     assert min(small.steps, large.steps) >= WARM_UP + 1 + TIMED
 
 
+def test_a_token_in_use_is_timed_where_that_is_asked_for() -> None:
+    """A deeper model takes longer; what is measured of a step is as without."""
+    small, large = (
+        measure_step(replace(OWN, candidate=Candidate(replace(WIDE, depth=depth), Recipe(512)), decodes=True))
+        for depth in (2, 16)
+    )
+    assert small.token_seconds is not None and large.token_seconds is not None
+    assert 0 < small.token_seconds < large.token_seconds < 1
+    assert small.peak_bytes == measure_step(OWN).peak_bytes
+
+
+@pytest.mark.parametrize("context", [1, 2, 7, 64])
+def test_a_token_is_timed_in_any_context(context: int) -> None:
+    short = Candidate(Architecture(1, 16, 2, 8, 1, 32, 256, context), Recipe(2 * context))
+    found = measure_step(ProbeRequest(short, Layout(1), decodes=True)).token_seconds
+    assert found is not None and 0 < found < 1
+
+
 def test_what_a_process_takes_is_reserved_and_context() -> None:
-    found = Probe(100, 120, 30, 0.5, 0.0, None, 5, 1000)
+    found = Probe(100, 120, 30, 0.5, 0.0, None, 0.001, 5, 1000)
     assert found.process_bytes == 150
     assert Probe(**found.to_dict()) == found
 

@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 
 from nas.adapters.sql.store import open_store
-from nas.calibration import Calibration, DeviceProfile, MemoryFit, TimeFit
+from nas.calibration import Calibration, DecodeFit, DeviceProfile, MemoryFit, TimeFit
 from nas.measure.fingerprint import fingerprint_here, processor
 from nas.plan import Speed
 from services.cli.main import main
@@ -49,6 +49,7 @@ PROFILE = DeviceProfile(
     fingerprint_here("cpu", 1, "float32"),
     Speed(5e-11, 5e-10, 1e-5, error=0.2),
     Calibration(MemoryFit(100_000.0, 1.0, 0.02), TimeFit(5e-11, 5e-11, 1e-11, 1e-5, mean_error=0.1, error=0.2)),
+    DecodeFit(3e-6, 1e-10, error=0.2),
     probes=10,
 )
 COMMAND = (sys.executable, "-m", "services.cli.main")

@@ -36,8 +36,10 @@ FORMS = {
     "weight_bytes": int,
     "step_flops": int,
 }
-COSTS = FORMS | {"memory_bytes": int}
-PROBED = COSTS | {"memory_measured": int}
+COSTS = FORMS | {"peak_memory": int}
+PLANNED = COSTS | {"train_seconds": float, "latency_ms_per_kb": float}
+PROBED = PLANNED | {"peak_memory_predicted": float}
+TIMED = PROBED | {"latency_ms_per_kb_predicted": float}
 PLAN = {
     "steps": int,
     "step_flops": int,
@@ -48,8 +50,10 @@ PLAN = {
     "eval_flops": int,
     "memory_bytes": int,
     "seconds": NUMBER,
+    "train_seconds": NUMBER,
     "bound": str,
     "recompute": bool,
+    "logits_chunk": int,
     "compile": bool,
     "precision": str,
     "recompute_step_flops": int,
@@ -69,7 +73,7 @@ CANDIDATE = {
     "finished_at": MAYBE,
     "candidate": {"architecture": dict, "recipe": dict},
     "knobs": dict,
-    "costs": (PROBED, COSTS, FORMS),  # a rejected candidate has no plan, and no memory planned
+    "costs": (TIMED, PROBED, PLANNED, FORMS),  # a rejected candidate has no plan, and nothing that is told by it
     "plan": (PLAN, {}),
     "reason": str,
     "val_bpb": MAYBE,
@@ -121,6 +125,7 @@ PROFILED = VERSION | {
     "micro_batch": int,
     "peak_memory_bytes": ESTIMATE,
     "step_seconds": ESTIMATE,
+    "latency_ms_per_kb": ESTIMATE,
     "energy_joules": (ESTIMATE, NoneType),
     "device": str,
     "estimated": bool,

@@ -7,8 +7,9 @@ import pytest
 
 from nas.candidate import Architecture, Candidate, Recipe
 from nas.cost import memory_bound
-from nas.errors import ProbeError
+from nas.errors import CrowdedError, ProbeError
 from nas.measure.probe import ProbeRequest, probe
+from nas.plan import Layout
 from nas.train import containment
 from nas.train.containment import BESIDE_BYTES, HEADROOM, contained, data_bytes
 from nas.train.worker import is_out_of_memory
@@ -83,9 +84,9 @@ def test_a_candidate_that_needs_ten_times_its_cap_ends_alone() -> None:
     needed = memory_bound(large, 16)
     assert needed > 640 * MIB
     with pytest.raises(ProbeError) as raised:
-        probe(ProbeRequest(large, 16, cap_bytes=needed // 10, timed=1))
+        probe(ProbeRequest(large, Layout(16), cap_bytes=needed // 10, timed=1))
     assert raised.value.kind == "out_of_memory"
-    assert probe(ProbeRequest(small, 2, cap_bytes=needed // 10, timed=1)).steps == 3
+    assert probe(ProbeRequest(small, Layout(2), cap_bytes=needed // 10, timed=1)).steps == 3
 
 
 def test_a_gpu_is_waited_for_until_it_is_free(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -98,6 +99,6 @@ def test_a_gpu_is_waited_for_until_it_is_free(monkeypatch: pytest.MonkeyPatch) -
 def test_a_gpu_that_others_fill_is_not_the_candidate_s_fault(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(containment, "FREE_SECONDS", 0.0)
     monkeypatch.setattr(containment, "LOOK_SECONDS", 0.0)
-    with pytest.raises(RuntimeError, match="cuda is used by others: 10 MiB free, 25 MiB needed") as raised:
+    with pytest.raises(CrowdedError, match="cuda is used by others: 10 MiB free, 25 MiB needed") as raised:
         containment._await_free("cuda", 25 * MIB, lambda device: (10 * MIB, 100 * MIB))
     assert not is_out_of_memory(raised.value)

@@ -1,12 +1,11 @@
-from unittest import mock
-
 import pytest
 import torch
 import torch.nn.functional as F
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from torch import Tensor
 
-from nas.cost import LOGITS_CHUNK
-from nas.train import loss
+from nas.cost import LOGITS_CHUNKS
 from nas.train.loss import chunk_rows, linear_cross_entropy, token_losses
 
 
@@ -24,12 +23,27 @@ def problem(
 def test_value_and_gradients(rows: int, elements: int) -> None:
     """Of the plain loss, whatever the rows' share of a chunk: one row, several and a rest, all."""
     hidden, weight, targets = problem(rows, 4, 10, torch.float32)
-    with mock.patch.object(loss, "CHUNK_ELEMENTS", elements):
-        found = linear_cross_entropy(hidden, weight, targets)
+    found = linear_cross_entropy(hidden, weight, targets, elements)
     expected = F.cross_entropy(hidden @ weight.T, targets)
     torch.testing.assert_close(found, expected)
     ours, theirs = (torch.autograd.grad(3 * value, (hidden, weight)) for value in (found, expected))
     torch.testing.assert_close(ours, theirs)
+
+
+@given(st.integers(1, 40), st.integers(2, 30), st.integers(1, 2000), st.sampled_from([torch.float32, torch.bfloat16]))
+@settings(max_examples=40)
+def test_the_chunk_is_only_how(rows: int, vocabulary: int, chunk: int, dtype: torch.dtype) -> None:
+    """Of any size it gives what one chunk of all logits gives, and so do those that the layouts choose among."""
+    hidden, weight, targets = problem(rows, 4, vocabulary, torch.float32)
+    hidden = hidden.detach().to(dtype).requires_grad_()
+    whole, *others = (
+        linear_cross_entropy(hidden, weight, targets, own) for own in (rows * vocabulary, chunk, *LOGITS_CHUNKS["cpu"])
+    )
+    expected = torch.autograd.grad(whole, (hidden, weight))
+    rounding = {} if dtype is torch.float32 else {"atol": 0.02, "rtol": 0.02}  # products are rounded chunk by chunk
+    for found in others:
+        torch.testing.assert_close(found, whole, **rounding)
+        torch.testing.assert_close(torch.autograd.grad(found, (hidden, weight)), expected, **rounding)
 
 
 def test_gradients_by_differences() -> None:
@@ -43,9 +57,9 @@ def test_gradients_by_differences() -> None:
 @pytest.mark.parametrize("rows", [1, 7, 64])
 def test_without_gradients(rows: int) -> None:
     hidden, weight, targets = problem(rows, 4, 10, torch.float32)
-    with mock.patch.object(loss, "CHUNK_ELEMENTS", 30), torch.no_grad():
-        each = token_losses(hidden, weight, targets)
-        mean = linear_cross_entropy(hidden, weight, targets)
+    with torch.no_grad():
+        each = token_losses(hidden, weight, targets, 30)
+        mean = linear_cross_entropy(hidden, weight, targets, 30)
     torch.testing.assert_close(each, F.cross_entropy(hidden @ weight.T, targets, reduction="none"))
     torch.testing.assert_close(mean, each.mean())
     assert not mean.requires_grad
@@ -71,18 +85,15 @@ def test_a_target_that_is_certain_costs_nothing() -> None:
 
 
 @pytest.mark.parametrize(
-    ("rows", "vocabulary", "device", "expected"),
+    ("rows", "vocabulary", "chunk", "expected"),
     [
-        (100, 256, "cpu", 100),
-        (10_000, 256, "cpu", 4096),
-        (10, 2**21, "cpu", 1),  # never less than a row
-        (10_000, 2**16, "cpu", 16),
-        (10_000, 2**16, "cuda", 1024),
+        (100, 256, 2**20, 100),
+        (10_000, 256, 2**20, 4096),
+        (10_000, 256, 2**16, 256),
+        (10, 2**21, 2**20, 1),  # never less than a row
+        (10_000, 2**16, 2**20, 16),
+        (10_000, 2**16, 2**26, 1024),
     ],
 )
-def test_rows_of_a_chunk(rows: int, vocabulary: int, device: str, expected: int) -> None:
-    assert chunk_rows(rows, vocabulary, device) == expected
-
-
-def test_the_memory_bound_counts_on_chunks_of_this_size() -> None:
-    assert loss.CHUNK_ELEMENTS == LOGITS_CHUNK
+def test_rows_of_a_chunk(rows: int, vocabulary: int, chunk: int, expected: int) -> None:
+    assert chunk_rows(rows, vocabulary, chunk) == expected

@@ -19,7 +19,7 @@ from nas.ports import Assignment, Outcome
 from nas.records import CurvePoint, Verdict
 from nas.train.artifact import FILES, load_artifact
 from nas.train.checkpoint import CHECKPOINT
-from nas.train.worker import Workshop, carry_out
+from nas.train.worker import Probed, Workshop, carry_out
 from nas.units import format_bytes
 
 ARCHITECTURE = Architecture(
@@ -297,40 +297,56 @@ def test_another_machine_goes_on_from_the_depot(workshop: Workshop, tmp_path: Pa
 class Prober:
     """Stands for a process that makes real steps: gives what it measured, or how it ended."""
 
-    def __init__(self, answer: int | ProbeError) -> None:
+    def __init__(self, answer: Probed | ProbeError) -> None:
         self.answer, self.asked = answer, list[tuple[str, int]]()
 
-    def __call__(self, assignment: Assignment, device: str, threads: int) -> int:
+    def __call__(self, assignment: Assignment, device: str, threads: int) -> Probed:
         self.asked.append((device, threads))
         if isinstance(self.answer, ProbeError):
             raise self.answer
         return self.answer
 
 
-def probed(assignment: Assignment, cap: int | None = None) -> Assignment:
+def probed(assignment: Assignment, cap: int | None = None, limit: float | None = None, context: int = 0) -> Assignment:
     plan = assignment.plan
     more = replace(plan, probe_steps=3, eval_flops=plan.eval_flops + 3 * plan.step_flops)
-    return replace(assignment, plan=more, memory_cap=cap)
+    return replace(assignment, plan=more, memory_cap=cap, latency_limit=limit, context_bytes=context)
+
+
+GIB = 2**30
 
 
 @pytest.mark.parametrize(
-    ("answer", "cap", "kind", "measured", "said"),
+    ("answer", "cap", "context", "kind", "measured", "said"),
     [
-        (1000, None, "completed", 1000, ""),
-        (1000, 2**30, "completed", 1000, ""),
-        (2**30 + 1, 2**30, "out_of_memory", None, "the probe ran out of memory: 1 GiB measured, 1 GiB allowed"),
-        (ProbeError("out_of_memory", "x"), 2**30, "out_of_memory", None, "the probe ran out of memory: x"),
-        (ProbeError("hung", "x"), 2**30, "completed", None, ""),
-        (ProbeError("died", "x"), None, "completed", None, ""),
+        (Probed(1000), None, 0, "completed", 1000, ""),
+        (Probed(1000), GIB, 0, "completed", 1000, ""),
+        (Probed(1000), GIB, 500, "completed", 1500, ""),  # of the device, beside its tensors
+        (Probed(GIB), GIB, 500, "completed", GIB + 500, ""),
+        (Probed(GIB + 1), GIB, 0, "out_of_memory", GIB + 1, "1 GiB measured, 1 GiB allowed"),
+        (Probed(2 * GIB), GIB, GIB, "out_of_memory", 3 * GIB, "3 GiB measured, 2 GiB allowed"),
+        (ProbeError("out_of_memory", "x"), GIB, 0, "out_of_memory", GIB, "the probe ran out of memory: x"),
+        (ProbeError("out_of_memory", "x"), GIB, 500, "out_of_memory", GIB + 500, "the probe ran out of memory: x"),
+        (ProbeError("out_of_memory", "x"), None, 500, "out_of_memory", None, "the probe ran out of memory: x"),
+        (ProbeError("hung", "x"), GIB, 0, "completed", None, ""),
+        (ProbeError("died", "x"), None, 0, "completed", None, ""),
     ],
 )
 def test_a_probe_decides_whether_it_is_trained(
-    workshop: Workshop, answer: int | ProbeError, cap: int | None, kind: str, measured: int | None, said: str
+    workshop: Workshop,
+    answer: Probed | ProbeError,
+    cap: int | None,
+    context: int,
+    kind: str,
+    measured: int | None,
+    said: str,
 ) -> None:
+    """Who is out of memory needed at least what was allowed."""
     prober, listener = Prober(answer), Listener()
-    assignment = probed(assignment_of(workshop.texts), cap)
+    assignment = probed(assignment_of(workshop.texts), cap, context=context)
     outcome = listener.carry_out(assignment, replace(workshop, probe=prober))
-    assert (outcome.kind, outcome.memory_measured, outcome.detail) == (kind, measured, said)
+    assert (outcome.kind, outcome.measured.get("peak_memory"), outcome.detail) == (kind, measured, said)
+    assert "latency_ms_per_kb" not in outcome.measured
     assert prober.asked == [("cpu", 1)]
     if kind == "completed":
         assert outcome.eval_flops == assignment.plan.eval_flops
@@ -341,13 +357,13 @@ def test_a_probe_decides_whether_it_is_trained(
 
 
 def test_only_the_first_attempt_is_probed_and_all_are_charged_alike(workshop: Workshop) -> None:
-    prober, assignment = Prober(1000), probed(assignment_of(workshop.texts))
+    prober, assignment = Prober(Probed(1000)), probed(assignment_of(workshop.texts))
     outcome = Listener().carry_out(replace(assignment, attempt=1), replace(workshop, probe=prober))
-    assert prober.asked == [] and outcome.memory_measured is None
+    assert prober.asked == [] and outcome.measured == {}
     assert outcome.eval_flops == assignment.plan.eval_flops
 
 
 def test_a_plan_without_a_probe_has_none(workshop: Workshop) -> None:
-    prober = Prober(1000)
+    prober = Prober(Probed(1000))
     Listener().carry_out(assignment_of(workshop.texts), replace(workshop, probe=prober))
     assert prober.asked == []

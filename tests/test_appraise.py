@@ -1,20 +1,23 @@
 import math
 from collections.abc import Callable
 from dataclasses import replace
+from functools import cache
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nas.appraise import Appraiser, Correction
-from nas.calibration import MemoryFit, TimeFit, Trace
+from nas.calibration import Calibration, DecodeFit, MemoryFit, TimeFit, Trace
 from nas.candidate import Architecture, Candidate, Recipe
 from nas.cost import LOGITS_CHUNKS, cost, memory_bound
 from nas.gate import MINIMUM_STEPS, Admitted, Rejected
-from nas.plan import Allowance, Layout, Speed, TextFacts
+from nas.measure.tracer import Tracer
+from nas.plan import Allowance, Compiles, Layout, Speed, TextFacts, bound, step_flops
 from nas.predict import Predictor
 from nas.records import CandidateRecord, CandidateState, Origin, with_measured
-from nas.spec import PEAK_MEMORY, Limits
+from nas.space import Space, load_space
+from nas.spec import LATENCY, LOSS, OBJECTIVES, PEAK_MEMORY, TRAIN_SECONDS, Limits
 from tests.profiles import FINGERPRINT, Written, profile_of, trace_of
 
 CANDIDATE = Candidate(Architecture(1, 16, 2, 8, 2, 48, 256, 32), Recipe(batch_tokens=64))
@@ -419,3 +422,156 @@ def test_what_a_probe_measures_corrects_the_predictions(measured: int | None, cr
         assert own.crowding == crowding
         assert own.plan(CANDIDATE, Allowance(100 * STEP)).memory_bytes == 2100
     assert own.layout(CANDIDATE, None) == (Layout(2), 2100 * crowding)
+
+
+@pytest.mark.parametrize("known", [1.0, 2.0])
+def test_running_out_of_memory_teaches_too(known: float) -> None:
+    """It needed at least what it was allowed; corrections only grow."""
+    own, _ = predicting(crowding=known)
+    plan = own.plan(CANDIDATE, Allowance(100 * STEP))
+    costs = with_measured({PEAK_MEMORY: 2100}, {PEAK_MEMORY: 3150})
+    rejected = CandidateRecord(
+        "s", 1, "x", Origin.PROPOSED, CandidateState.REJECTED, 0.0, {}, costs=costs, plan=plan.to_dict()
+    )
+    Correction(own).ended(rejected)
+    assert own.crowding == max(known, 1.5)
+
+
+# --- what it costs, and how fast it writes ---
+
+DECODE = DecodeFit(1e-5, 0.0)
+LATENCY_MS = 1e6 * 58e-5 / 2  # 58 operators a token, of two bytes of text
+
+
+def test_latency_is_told_where_something_is_known_of_it() -> None:
+    assert appraiser().latency(CANDIDATE) is None
+    assert appraiser(decode=DECODE).latency(CANDIDATE) == pytest.approx(LATENCY_MS)
+
+
+@pytest.mark.parametrize(
+    ("limit", "decode", "admitted"),
+    [(None, DECODE, True), (291.0, DECODE, True), (289.0, DECODE, False), (1e-9, None, True)],
+)
+def test_the_gate_by_predicted_latency(limit: float | None, decode: DecodeFit | None, admitted: bool) -> None:
+    own = Appraiser(Meter(), Limits(latency_ms_per_kb=limit), decode=decode)
+    verdict = own.admit(CANDIDATE, Allowance(100 * STEP))
+    assert isinstance(verdict, Admitted) is own.admits(CANDIDATE, Allowance(100 * STEP)) is admitted
+    assert own.rough().admits(CANDIDATE, Allowance(100 * STEP)) is admitted
+    if isinstance(verdict, Rejected):
+        assert str(verdict) == "latency_ms_per_kb: needs 290 ms, allowed 289 ms (+0%)"
+
+
+@pytest.mark.parametrize(("decode", "names"), [(None, set()), (DECODE, {LATENCY})])
+def test_costs_are_all_that_an_objective_may_name(decode: DecodeFit | None, names: set[str]) -> None:
+    own = appraiser(speed=SPEED, decode=decode)
+    plan = own.plan(CANDIDATE, Allowance(100 * STEP))
+    costs = own.costs(CANDIDATE, plan)
+    assert costs.keys() == {*own.cost(CANDIDATE).to_dict(), PEAK_MEMORY, TRAIN_SECONDS, *names}
+    assert costs.keys() >= {*OBJECTIVES} - {LOSS} - ({LATENCY} - names)
+    assert (costs[PEAK_MEMORY], costs[TRAIN_SECONDS]) == (plan.memory_bytes, pytest.approx(100 * SECONDS))
+    assert costs.get(LATENCY) == (None if decode is None else pytest.approx(LATENCY_MS))
+
+
+@given(st.floats(0.1, 20))
+def test_seconds_compare_whatever_was_learned_meanwhile(slowdown: float) -> None:
+    early, late = (appraiser(speed=SPEED, slowdown=own) for own in (1.0, slowdown))
+    costs = [own.costs(CANDIDATE, own.plan(CANDIDATE, Allowance(100 * STEP))) for own in (early, late)]
+    assert costs[0][TRAIN_SECONDS] == pytest.approx(costs[1][TRAIN_SECONDS])
+
+
+@pytest.mark.parametrize(("measures", "final", "steps"), [(False, False, 0), (True, False, 3), (True, True, 3)])
+def test_who_is_to_be_measured_is_probed(measures: bool, final: bool, steps: int) -> None:
+    own, _ = predicting(measures_latency=measures)
+    assert own.plan(CANDIDATE, Allowance(100 * STEP), final=final).probe_steps == steps
+
+
+# --- whether it is compiled ---
+
+
+@pytest.mark.parametrize(
+    ("per_flop", "factor", "memory", "compiled"),
+    [
+        (None, None, None, True),  # nothing was measured: by what the device says of all
+        (0.5e-6, 500.0, None, True),  # twice as fast
+        (0.99e-6, 1.0, None, False),  # next to nothing
+        (2e-6, 1.0, None, False),  # slower
+        (0.5e-6, 500.0, 10**7, True),
+        (0.5e-6, 500.0, 10**6, True),
+        (0.5e-6, 500.0, 10**6 - 1, False),  # a million bytes compiled do not fit
+    ],
+)
+def test_predictions_decide_about_compiling(
+    per_flop: float | None, factor: float | None, memory: int | None, compiled: bool
+) -> None:
+    """Of 1000 steps of a second, where compiling takes 33 s and is said to be twice as fast."""
+    fit = None if per_flop is None else Calibration(MemoryFit(0.0, factor or 0.0), TimeFit(per_flop=per_flop))
+    profile = replace(PROFILE, compiled=fit)
+    own = appraiser(predictor=Predictor(Written(traced), profile, ALONE), compiles=Compiles(33.0, 2.0))
+    plan = own.plan(CANDIDATE, Allowance(1000 * STEP, memory=memory))
+    assert plan.compile is compiled
+    assert plan.memory_bytes == (10**6 if compiled and fit else 2100)
+    if compiled:
+        assert plan.train_seconds == pytest.approx(33 + 500)
+
+
+# --- laws of both ---
+
+SIZE = st.integers(0, 10**7)
+MORE = st.integers(0, 10**7) | st.none()
+
+
+@given(
+    st.integers(0, 40),
+    st.tuples(SIZE, SIZE, SIZE, SIZE, SIZE),
+    st.tuples(MORE, MORE, MORE, MORE, MORE),
+    st.sampled_from([1.0, 1.5]),
+)
+@settings(max_examples=200)
+def test_a_larger_budget_never_rejects_more(
+    index: int, tight: tuple[int, ...], more: tuple[int | None, ...], crowding: float
+) -> None:
+    """Of compute, time, memory, latency or parameters, by predictions and by closed forms; ``None`` is no limit."""
+    candidate = tiny().decode(tiny().uniform(index))
+    step = cost(candidate, 2.0).step_flops
+
+    def admits(values: tuple[int | None, ...], *, rough: bool) -> bool:
+        compute, milliseconds, memory, latency, params = values
+        limits = Limits(params=params, latency_ms_per_kb=latency)
+        own, _ = predicting(by_the_bound, speed=SPEED, decode=DECODE, crowding=crowding)
+        own = replace(own.rough() if rough else own, limits=limits)
+        seconds = math.inf if milliseconds is None else milliseconds / 1000
+        return own.admits(candidate, Allowance(10**15 if compute is None else compute * step // 10**5, seconds, memory))
+
+    wide = tuple(None if extra is None else own + extra for own, extra in zip(tight, more, strict=True))
+    for rough in (False, True):
+        assert admits(wide, rough=rough) or not admits(tight, rough=rough)
+
+
+@cache
+def tiny() -> Space:
+    return load_space("llama-tiny")
+
+
+def by_the_bound(candidate: Candidate, layout: Layout) -> Trace:
+    """A third of what the closed form says."""
+    return trace_of(bound(candidate, layout) // 3, step_flops(candidate), operators=candidate.sequences)
+
+
+TRACER = Tracer("cpu", "float32")
+
+
+@given(st.integers(0, 12), st.integers(2**20, 2**26), st.integers(0, 2**26))
+@settings(max_examples=15)
+def test_more_memory_never_makes_a_slower_plan(index: int, memory: int, more: int) -> None:
+    """By real traces, and what fits is found: none of the leaner layouts needs less than the one where nothing does."""
+    candidate = tiny().decode({**tiny().uniform(index), "depth": 1 + index % 2, "context": 128})
+    profile = profile_of(MemoryFit(), TimeFit(2e-11, 3e-11, 1e-10, 2e-6))
+    own = appraiser(predictor=Predictor(TRACER, profile, profile))
+    tight, wide = (own.plan(candidate, Allowance(100 * STEP * 10**4, memory=size)) for size in (memory, memory + more))
+    if tight.memory_bytes <= memory:
+        assert wide.memory_bytes <= memory + more
+        assert own.predictor is not None
+        seconds = [own.predictor.seconds(candidate, plan.layout).value for plan in (tight, wide)]
+        assert seconds[1] <= seconds[0]
+    else:
+        assert tight.layout == Layout(1, True, LOGITS_CHUNKS["cpu"][-1])

@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from contextlib import nullcontext
 
 import pytest
 
@@ -11,8 +12,9 @@ from nas.errors import CrowdedError, ProbeError
 from nas.measure.probe import ProbeRequest, probe
 from nas.plan import Layout
 from nas.train import containment
-from nas.train.containment import BESIDE_BYTES, HEADROOM, contained, data_bytes
+from nas.train.containment import BESIDE_BYTES, HEADROOM, check_uncrowded, contained, data_bytes
 from nas.train.worker import is_out_of_memory
+from nas.units import format_bytes
 
 MIB = 2**20
 PROLOGUE = """
@@ -102,3 +104,23 @@ def test_a_gpu_that_others_fill_is_not_the_candidate_s_fault(monkeypatch: pytest
     with pytest.raises(CrowdedError, match="cuda is used by others: 10 MiB free, 25 MiB needed") as raised:
         containment._await_free("cuda", 25 * MIB, lambda device: (10 * MIB, 100 * MIB))
     assert not is_out_of_memory(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("device", "cap", "had", "crowded"),
+    [
+        ("cuda", 25 * MIB, 10 * MIB, True),
+        ("cuda:1", 25 * MIB, 25 * MIB - 1, True),
+        ("cuda", 25 * MIB, 25 * MIB, False),  # it had all that it was allowed: that was not enough
+        ("cuda", 25 * MIB, 100 * MIB, False),
+        ("cuda", None, 0, False),  # it was allowed what there is
+        ("cpu", 25 * MIB, 0, False),  # its data is limited, whatever others have
+    ],
+)
+def test_who_is_to_blame_for_too_little_memory(device: str, cap: int | None, had: int, crowded: bool) -> None:
+    asked: list[str] = []
+    with pytest.raises(CrowdedError) if crowded else nullcontext() as raised:
+        check_uncrowded(device, cap, lambda name: asked.append(name) or had)  # type: ignore[func-returns-value]
+    if crowded:
+        assert str(raised.value) == f"{device} was filled by others: {format_bytes(had)} left of 25 MiB"
+    assert asked == ([device] if cap and device != "cpu" else [])

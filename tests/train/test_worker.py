@@ -1,6 +1,10 @@
 """An assignment carried out by the real training."""
 
-from collections.abc import Callable
+import math
+import resource
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -8,18 +12,20 @@ import pytest
 import torch
 
 from nas.candidate import Architecture, Candidate, Recipe
-from nas.cost import cost
+from nas.cost import cost, memory_bound
 from nas.curve import RUNGS
 from nas.data.depot import Depot
 from nas.data.evaluation import EvaluationSet
 from nas.data.texts import Texts
-from nas.errors import ProbeError
+from nas.errors import CrowdedError, ProbeError
 from nas.plan import Allowance, plan_run
 from nas.ports import Assignment, Outcome
 from nas.records import CurvePoint, Verdict
+from nas.train import worker
 from nas.train.artifact import FILES, load_artifact
 from nas.train.checkpoint import CHECKPOINT
-from nas.train.worker import Probed, Workshop, carry_out
+from nas.train.containment import BESIDE_BYTES
+from nas.train.worker import Probed, Workshop, carry_out, is_out_of_memory
 from nas.units import format_bytes
 
 ARCHITECTURE = Architecture(
@@ -367,3 +373,170 @@ def test_a_plan_without_a_probe_has_none(workshop: Workshop) -> None:
     prober = Prober(Probed(1000))
     Listener().carry_out(assignment_of(workshop.texts), replace(workshop, probe=prober))
     assert prober.asked == []
+
+
+# --- how fast it writes ---
+
+
+def latency_of(texts: Texts, token_seconds: float) -> float:
+    return 1e6 * token_seconds / texts.bytes_per_token(256)
+
+
+@pytest.mark.parametrize(
+    ("token_seconds", "limit", "kind"),
+    [
+        (None, None, "completed"),  # nobody asked
+        (None, 1e-9, "completed"),  # nobody could tell
+        (0.002, math.inf, "completed"),  # measured, and no limit
+        (0.002, 2.5, "completed"),
+        (0.002, 2.0, "completed"),  # at the limit is within it
+        (0.002, 1.9, "over_limit"),
+    ],
+)
+def test_a_limit_on_what_the_probe_measures(
+    workshop: Workshop, token_seconds: float | None, limit: float | None, kind: str
+) -> None:
+    """In milliseconds for a byte here, so that what the text's tokens hold does not matter."""
+    prober, listener = Prober(Probed(1000, token_seconds)), Listener()
+    allowed = None if limit is None else latency_of(workshop.texts, limit / 1000)
+    assignment = probed(assignment_of(workshop.texts), limit=allowed)
+    outcome = listener.carry_out(assignment, replace(workshop, probe=prober))
+    assert outcome.kind == kind
+    expected = {} if token_seconds is None else {"latency_ms_per_kb": latency_of(workshop.texts, token_seconds)}
+    assert outcome.measured == {"peak_memory": 1000, **expected}
+    if kind == "over_limit":
+        assert (outcome.train_flops, outcome.eval_flops) == (0, 3 * assignment.plan.step_flops)
+        assert outcome.detail == (
+            f"latency_ms_per_kb: {expected['latency_ms_per_kb']:.3g} ms measured, {allowed:.3g} ms allowed"
+        )
+        assert listener.points == []
+
+
+def test_who_is_over_both_limits_was_out_of_memory(workshop: Workshop) -> None:
+    prober = Prober(Probed(GIB + 1, 1.0))
+    assignment = probed(assignment_of(workshop.texts), GIB, limit=1e-9)
+    outcome = Listener().carry_out(assignment, replace(workshop, probe=prober))
+    assert outcome.kind == "out_of_memory"
+    assert outcome.measured.keys() == {"peak_memory", "latency_ms_per_kb"}
+
+
+@pytest.mark.parametrize("kind", ["completed", "stopped", "diverged", "interrupted", "out_of_memory"])
+def test_what_was_measured_is_told_however_it_ends(workshop: Workshop, kind: str) -> None:
+    prober, listener = Prober(Probed(1000, 0.002)), Listener()
+    assignment = probed(assignment_of(workshop.texts, WILD if kind == "diverged" else CANDIDATE), limit=math.inf)
+    machine = replace(workshop, probe=prober)
+    if kind == "stopped":
+        listener = Listener(lambda point: Verdict.STOP)
+    elif kind == "interrupted":
+        listener = halting_at(0.4)
+    elif kind == "out_of_memory":
+        machine = replace(machine, texts=Hungry(workshop.texts.corpus, workshop.texts.folder))
+    outcome = listener.carry_out(assignment, machine)
+    assert outcome.kind == kind
+    assert outcome.measured == {"peak_memory": 1000, "latency_ms_per_kb": latency_of(workshop.texts, 0.002)}
+
+
+# --- memory that is not there ---
+
+
+@pytest.mark.parametrize(
+    ("probe", "cap", "context", "measured"),
+    [
+        (None, None, 0, {}),
+        (None, 2 * GIB, 0, {"peak_memory": 2 * GIB}),
+        (None, 2 * GIB, 500, {"peak_memory": 2 * GIB + 500}),
+        (1000, 2 * GIB, 0, {"peak_memory": 2 * GIB}),  # the probe was wrong
+    ],
+)
+def test_who_runs_out_of_memory_in_training_needed_its_cap(
+    workshop: Workshop, probe: int | None, cap: int | None, context: int, measured: dict[str, int]
+) -> None:
+    machine = replace(workshop, texts=Hungry(workshop.texts.corpus, workshop.texts.folder))
+    assignment = replace(assignment_of(workshop.texts), memory_cap=cap, context_bytes=context)
+    if probe is not None:
+        assignment, machine = probed(assignment, cap), replace(machine, probe=Prober(Probed(probe)))
+    outcome = Listener().carry_out(assignment, machine)
+    assert (outcome.kind, outcome.measured) == ("out_of_memory", measured)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="RLIMIT_DATA counts mappings on Linux alone")
+def test_ten_times_the_cap_ends_a_run_and_nothing_else(workshop: Workshop) -> None:
+    """A real limit. What was there before is there after it, and the next run is as good as any."""
+    limit = resource.getrlimit(resource.RLIMIT_DATA)
+    expected = Listener().carry_out(
+        assignment_of(workshop.texts), replace(workshop, artifacts=workshop.artifacts / "a")
+    )
+    large = Candidate(ARCHITECTURE, Recipe(batch_tokens=2**20))
+    needed = memory_bound(large, large.sequences)
+    cap = needed // 10
+    assert needed > 2 * (1.5 * cap + BESIDE_BYTES), "the bound is at most twice what is needed"
+    plan = replace(assignment_of(workshop.texts).plan, micro_batch=large.sequences, accumulation=1)
+    assignment = replace(assignment_of(workshop.texts), candidate=large, plan=plan, memory_cap=cap)
+    listener = Listener()
+    outcome = listener.carry_out(assignment, workshop)
+    assert (outcome.kind, outcome.measured, listener.points) == ("out_of_memory", {"peak_memory": cap}, [])
+    assert outcome.detail.startswith(f"out of memory, {format_bytes(plan.memory_bytes)} predicted")
+    assert resource.getrlimit(resource.RLIMIT_DATA) == limit
+    following = replace(assignment_of(workshop.texts), number=8, memory_cap=cap)
+    then = Listener().carry_out(following, workshop)
+    same = replace(then, number=7, artifact=expected.artifact, seconds=0.0)
+    assert same == replace(expected, seconds=0.0)
+
+
+class Crowd:
+    """Others fill the device, at the first ``times`` that it is looked at."""
+
+    def __init__(self, times: int) -> None:
+        self.times = times
+
+    @contextmanager
+    def contained(self, device: str, cap: int | None, *, compiles: bool = False) -> Iterator[None]:
+        self.look(device, cap)
+        yield
+
+    def look(self, device: str, cap: int | None) -> None:
+        self.times -= 1
+        if self.times >= 0:
+            raise CrowdedError(f"{device} is used by others")
+
+
+def test_a_device_that_others_fill_interrupts(workshop: Workshop, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What its probe measured is kept, and it goes on as if nothing had been."""
+    monkeypatch.setattr(worker, "contained", Crowd(1).contained)
+    machine, listener = replace(workshop, probe=Prober(Probed(1000, 0.002))), Listener()
+    assignment = probed(assignment_of(workshop.texts), limit=math.inf)
+    outcome = listener.carry_out(assignment, machine)
+    assert (outcome.kind, outcome.train_flops, outcome.seconds) == ("interrupted", 0, 0.0)
+    assert outcome.measured.keys() == {"peak_memory", "latency_ms_per_kb"}
+    assert (listener.points, listener.notes) == ([], ["cpu is used by others"])
+    then = Listener().carry_out(replace(assignment, attempt=1), machine)
+    assert then.kind == "completed" and then.measured == {}
+
+
+@pytest.mark.parametrize(("crowded", "kind"), [(0, "out_of_memory"), (1, "interrupted")])
+def test_who_was_out_of_memory_because_of_others_is_not_to_blame(
+    workshop: Workshop, monkeypatch: pytest.MonkeyPatch, crowded: int, kind: str
+) -> None:
+    monkeypatch.setattr(worker, "check_uncrowded", Crowd(crowded).look)
+    texts, listener = Hungry(workshop.texts.corpus, workshop.texts.folder), Listener()
+    assignment = replace(assignment_of(workshop.texts), memory_cap=2 * GIB)
+    outcome = listener.carry_out(assignment, replace(workshop, texts=texts))
+    last = listener.points[-1]
+    assert (outcome.kind, outcome.train_flops, outcome.seconds) == (kind, last.flops, last.seconds)
+    assert outcome.measured == ({} if crowded else {"peak_memory": 2 * GIB})
+    assert listener.notes == (["cpu is used by others"] if crowded else [])
+
+
+@pytest.mark.parametrize(
+    ("error", "is_one"),
+    [
+        (MemoryError(), True),
+        (torch.OutOfMemoryError("CUDA out of memory"), True),
+        (RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried to allocate 1"), True),
+        (RuntimeError("could not create a primitive"), True),
+        (RuntimeError("shapes do not match"), False),
+        (CrowdedError("cuda is used by others"), False),
+    ],
+)
+def test_errors_of_memory(error: Exception, is_one: bool) -> None:
+    assert is_out_of_memory(error) is is_one

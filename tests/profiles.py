@@ -27,7 +27,7 @@ def trace_of(
 
 def profile_of(memory: MemoryFit | None = None, time: TimeFit | None = None, **fields: object) -> DeviceProfile:
     eager = Calibration(memory or MemoryFit(), time or TimeFit())
-    return DeviceProfile(FINGERPRINT, SPEED, eager, DECODE, **fields)  # type: ignore[arg-type]
+    return DeviceProfile(FINGERPRINT, SPEED, eager, **{"decode": DECODE, **fields})  # type: ignore[arg-type]
 
 
 class Written:

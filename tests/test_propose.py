@@ -11,8 +11,9 @@ from nas.candidate import Candidate
 from nas.data.texts import Texts
 from nas.forecast import allowance, forecast
 from nas.gate import Admitted, Rejected
+from nas.outcome import OUT_OF_MEMORY_EXCESS
 from nas.ports import Suggester, Suggestion
-from nas.propose import OUT_OF_MEMORY_EXCESS, RANDOM_AFTER, UNIFORM_SEEDS, Proposal, Proposer, seeds
+from nas.propose import RANDOM_AFTER, UNIFORM_SEEDS, Proposal, Proposer, seeds
 from nas.records import CandidateRecord, CandidateState, Origin, with_measured
 from nas.space import Knobs, Space, load_space
 from nas.spec import Limits

@@ -322,6 +322,11 @@ def probed(assignment: Assignment, cap: int | None = None, limit: float | None =
 GIB = 2**30
 
 
+def more_than(cap: int) -> int:
+    """What a run is said to have needed that was out of memory."""
+    return round(1.05 * cap)
+
+
 @pytest.mark.parametrize(
     ("answer", "cap", "context", "kind", "measured", "said"),
     [
@@ -331,8 +336,15 @@ GIB = 2**30
         (Probed(GIB), GIB, 500, "completed", GIB + 500, ""),
         (Probed(GIB + 1), GIB, 0, "out_of_memory", GIB + 1, "1 GiB measured, 1 GiB allowed"),
         (Probed(2 * GIB), GIB, GIB, "out_of_memory", 3 * GIB, "3 GiB measured, 2 GiB allowed"),
-        (ProbeError("out_of_memory", "x"), GIB, 0, "out_of_memory", GIB, "the probe ran out of memory: x"),
-        (ProbeError("out_of_memory", "x"), GIB, 500, "out_of_memory", GIB + 500, "the probe ran out of memory: x"),
+        (ProbeError("out_of_memory", "x"), GIB, 0, "out_of_memory", more_than(GIB), "the probe ran out of memory: x"),
+        (
+            ProbeError("out_of_memory", "x"),
+            GIB,
+            500,
+            "out_of_memory",
+            more_than(GIB + 500),
+            "the probe ran out of memory: x",
+        ),
         (ProbeError("out_of_memory", "x"), None, 500, "out_of_memory", None, "the probe ran out of memory: x"),
         (ProbeError("hung", "x"), GIB, 0, "completed", None, ""),
         (ProbeError("died", "x"), None, 0, "completed", None, ""),
@@ -347,7 +359,7 @@ def test_a_probe_decides_whether_it_is_trained(
     measured: int | None,
     said: str,
 ) -> None:
-    """Who is out of memory needed at least what was allowed."""
+    """Who is out of memory needed more than was allowed."""
     prober, listener = Prober(answer), Listener()
     assignment = probed(assignment_of(workshop.texts), cap, context=context)
     outcome = listener.carry_out(assignment, replace(workshop, probe=prober))
@@ -443,12 +455,12 @@ def test_what_was_measured_is_told_however_it_ends(workshop: Workshop, kind: str
     ("probe", "cap", "context", "measured"),
     [
         (None, None, 0, {}),
-        (None, 2 * GIB, 0, {"peak_memory": 2 * GIB}),
-        (None, 2 * GIB, 500, {"peak_memory": 2 * GIB + 500}),
-        (1000, 2 * GIB, 0, {"peak_memory": 2 * GIB}),  # the probe was wrong
+        (None, 2 * GIB, 0, {"peak_memory": more_than(2 * GIB)}),
+        (None, 2 * GIB, 500, {"peak_memory": more_than(2 * GIB + 500)}),
+        (1000, 2 * GIB, 0, {"peak_memory": more_than(2 * GIB)}),  # the probe was wrong
     ],
 )
-def test_who_runs_out_of_memory_in_training_needed_its_cap(
+def test_who_runs_out_of_memory_in_training_needed_more_than_its_cap(
     workshop: Workshop, probe: int | None, cap: int | None, context: int, measured: dict[str, int]
 ) -> None:
     machine = replace(workshop, texts=Hungry(workshop.texts.corpus, workshop.texts.folder))
@@ -474,7 +486,7 @@ def test_ten_times_the_cap_ends_a_run_and_nothing_else(workshop: Workshop) -> No
     assignment = replace(assignment_of(workshop.texts), candidate=large, plan=plan, memory_cap=cap)
     listener = Listener()
     outcome = listener.carry_out(assignment, workshop)
-    assert (outcome.kind, outcome.measured, listener.points) == ("out_of_memory", {"peak_memory": cap}, [])
+    assert (outcome.kind, outcome.measured, listener.points) == ("out_of_memory", {"peak_memory": more_than(cap)}, [])
     assert outcome.detail.startswith(f"out of memory, {format_bytes(plan.memory_bytes)} predicted")
     assert resource.getrlimit(resource.RLIMIT_DATA) == limit
     following = replace(assignment_of(workshop.texts), number=8, memory_cap=cap)
@@ -523,7 +535,7 @@ def test_who_was_out_of_memory_because_of_others_is_not_to_blame(
     outcome = listener.carry_out(assignment, replace(workshop, texts=texts))
     last = listener.points[-1]
     assert (outcome.kind, outcome.train_flops, outcome.seconds) == (kind, last.flops, last.seconds)
-    assert outcome.measured == ({} if crowded else {"peak_memory": 2 * GIB})
+    assert outcome.measured == ({} if crowded else {"peak_memory": more_than(2 * GIB)})
     assert listener.notes == (["cpu is used by others"] if crowded else [])
 
 

@@ -15,7 +15,8 @@ import pytest
 import torch
 
 from nas.candidate import Architecture, Candidate, Recipe
-from nas.errors import ProbeError, ProfileError
+from nas.errors import CrowdedError, ProbeError, ProfileError
+from nas.measure import probe as probe_module
 from nas.measure.probe import TIMED, WARM_UP, Probe, ProbeRequest, measure_step, probe
 from nas.measure.trace import trace_step
 from nas.plan import Layout, step_flops
@@ -136,6 +137,29 @@ def test_an_error_is_named() -> None:
     error = ended(replace(OWN, device="nonsense"))
     assert error.kind == "failed"
     assert error.detail.startswith("RuntimeError: ") and "nonsense" in error.detail and "\n" not in error.detail
+
+
+@pytest.mark.parametrize(
+    ("error", "crowded", "kind", "detail"),
+    [
+        (MemoryError("so much"), False, "out_of_memory", "MemoryError: so much"),
+        (MemoryError("so much"), True, "failed", "cuda is filled by others"),
+        (ValueError("mine\nand more"), True, "failed", "ValueError: mine"),
+        (CrowdedError("cuda is used by others"), False, "failed", "cuda is used by others"),
+    ],
+)
+def test_a_device_that_others_fill_is_not_the_candidate_s_fault(
+    error: Exception, crowded: bool, kind: str, detail: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Such a probe says nothing, and the run itself waits for the device."""
+
+    def check(device: str, cap: int | None) -> None:
+        assert (device, cap) == ("cuda", 7)
+        if crowded:
+            raise CrowdedError("cuda is filled by others")
+
+    monkeypatch.setattr(probe_module, "check_uncrowded", check)
+    assert probe_module._ended(error, replace(OWN, device="cuda", cap_bytes=7)) == (kind, detail)
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="of a machine without a GPU")

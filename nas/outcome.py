@@ -11,6 +11,7 @@ from nas.units import format_flops, format_seconds
 COMPLETED, STOPPED, DIVERGED, CANCELLED = "completed", "stopped", "diverged", "cancelled"
 OUT_OF_MEMORY, LOST = "out_of_memory", "lost"
 OVER_LIMIT = "over_limit"  # a limit on the result, by what was measured before the run
+OUT_OF_MEMORY_EXCESS = 0.05  # by how much it is said to have needed more than there was
 INTERRUPTED = "interrupted"  # the candidate goes on another time, from its checkpoint
 ABANDONED = "abandoned"  # of an attempt whose driver died: nobody heard how it ended
 

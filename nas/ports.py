@@ -247,7 +247,7 @@ class Outcome:
     interrupted.
 
     FLOPs and seconds are those of the candidate up to here, over all its attempts. Of a run that was out of memory the
-    peak is what it needed at least.
+    peak is a little more than it was allowed.
     """
 
     number: int

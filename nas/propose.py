@@ -13,7 +13,7 @@ from typing import Any
 from nas.appraise import Appraiser
 from nas.candidate import Candidate
 from nas.gate import Admitted, Rejected
-from nas.outcome import objectives
+from nas.outcome import OUT_OF_MEMORY_EXCESS, objectives
 from nas.plan import Allowance
 from nas.ports import Suggester, Suggestion
 from nas.records import CandidateRecord, CandidateState, Origin, measured_cost
@@ -25,7 +25,6 @@ UNIFORM_TRIED = 256  # points of the even sequence, of which the first that are 
 RANDOM_AFTER = 8  # suggestions in a row that were known or refused, after which a point is drawn at random
 DRAWS = 4096  # of which none was new and admitted: the space counts as exhausted
 MEASURED = "_measured"
-OUT_OF_MEMORY_EXCESS = 0.05  # by how much a run that ran out of memory is said to have needed more than there was
 
 
 @dataclass(frozen=True, slots=True)

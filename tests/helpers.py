@@ -83,16 +83,24 @@ class Clock:
 
 
 class World:
-    """What a search's drivers share: store, study, texts and folder. All of it outlives a driver.
+    """What a search's drivers share: store, study, texts and folder. All of it outlives a driver. ``judge`` is
+    what else its appraisers have.
 
     Two worlds with the same spec have the same fate.
     """
 
     def __init__(
-        self, store: SqlStore, study: str, texts: Texts, folder: Path, spec: SearchSpec, speed: Speed | None = None
+        self,
+        store: SqlStore,
+        study: str,
+        texts: Texts,
+        folder: Path,
+        spec: SearchSpec,
+        speed: Speed | None = None,
+        **judge: Any,
     ) -> None:
         self.store, self.texts, self.folder, self.spec, self.speed = store, texts, folder, spec, speed
-        self.study = study
+        self.study, self.judge = study, judge
         self.space = load_space(spec.space)
         self.notes: list[tuple[int, str]] = []
         self.clock = Clock()
@@ -103,7 +111,7 @@ class World:
         store.add_search(self.record)
 
     def appraiser(self) -> Appraiser:
-        return Appraiser(self.texts, self.spec.limits, self.speed)
+        return Appraiser(self.texts, self.spec.limits, self.speed, **self.judge)
 
     def enter(
         self,
@@ -173,11 +181,11 @@ class Worlds:
         self._texts, self._folder = texts, folder
         self._made: list[World] = []
 
-    def __call__(self, spec: SearchSpec | None = None, speed: Speed | None = None) -> World:
+    def __call__(self, spec: SearchSpec | None = None, speed: Speed | None = None, **judge: Any) -> World:
         folder = self._folder / str(len(self._made))
         folder.mkdir()
         study = f"sqlite:///{folder}/study.db"
-        self._made.append(World(open_store("sqlite://"), study, self._texts, folder, spec or spec_of(), speed))
+        self._made.append(World(open_store("sqlite://"), study, self._texts, folder, spec or spec_of(), speed, **judge))
         return self._made[-1]
 
     def close(self) -> None:

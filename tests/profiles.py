@@ -9,6 +9,7 @@ from nas.plan import Layout, Speed
 FINGERPRINT = Fingerprint("cpu", "a processor", "", 2**34, "", "2.13.0+cpu", "", 1, "float32")
 DECODE = DecodeFit(1e-6, 1e-9, 0.5)
 SPEED = Speed(1e-9, 2e-9, 3e-6, error=0.25, device="cpu", threads=2)
+DECODE = DecodeFit(1e-6, 1e-9, error=0.25)
 
 
 def trace_of(
@@ -27,7 +28,7 @@ def trace_of(
 
 def profile_of(memory: MemoryFit | None = None, time: TimeFit | None = None, **fields: object) -> DeviceProfile:
     eager = Calibration(memory or MemoryFit(), time or TimeFit())
-    return DeviceProfile(FINGERPRINT, SPEED, eager, DECODE, **fields)  # type: ignore[arg-type]
+    return DeviceProfile(FINGERPRINT, SPEED, eager, **{"decode": DECODE, **fields})  # type: ignore[arg-type]
 
 
 class Written:

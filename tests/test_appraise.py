@@ -1,20 +1,23 @@
 import math
 from collections.abc import Callable
 from dataclasses import replace
+from functools import cache
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nas.appraise import Appraiser, Correction
 from nas.calibration import Calibration, DecodeFit, MemoryFit, TimeFit, Trace
 from nas.candidate import Architecture, Candidate, Recipe
-from nas.cost import cost, memory_bound
+from nas.cost import LOGITS_CHUNKS, cost, memory_bound
 from nas.gate import MINIMUM_STEPS, Admitted, Rejected
-from nas.plan import Allowance, Compiles, Layout, Speed, TextFacts
+from nas.measure.tracer import Tracer
+from nas.plan import Allowance, Compiles, Layout, Speed, TextFacts, bound, step_flops
 from nas.predict import Predictor
 from nas.records import CandidateRecord, CandidateState, Origin, with_measured
-from nas.spec import LOSS, OBJECTIVES, Limits
+from nas.space import Space, load_space
+from nas.spec import LATENCY, LOSS, OBJECTIVES, PEAK_MEMORY, TRAIN_SECONDS, Limits
 from tests.profiles import FINGERPRINT, Written, profile_of, trace_of
 
 CANDIDATE = Candidate(Architecture(1, 16, 2, 8, 2, 48, 256, 32), Recipe(batch_tokens=64))
@@ -131,13 +134,15 @@ def test_a_final_run_is_scaled_to_what_it_can_train() -> None:
 
 BOUND = memory_bound(CANDIDATE, 2)
 """Of the plain step by closed forms; there is one layout with all sequences, one with each by itself, and the same
-computed again. Chunks of its logits make no difference."""
+computed again. Its logits are fewer than any chunk."""
+LEANEST = Layout(1, True, LOGITS_CHUNKS["cpu"][-1])
 
 
 def traced(candidate: Candidate, layout: Layout) -> Trace:
     """A million FLOPs a pass and as many again with recompute; 1000 bytes a sequence, half of them with recompute."""
-    passes, again = candidate.sequences // layout.micro_batch, layout.recompute
-    return trace_of((500 if again else 1000) * layout.micro_batch, 10**6 * (2 if again else 1) * passes)
+    passes = candidate.sequences // layout.micro_batch
+    each, times = (500, 2) if layout.recompute else (1000, 1)
+    return trace_of(each * layout.micro_batch, 10**6 * times * passes)
 
 
 PROFILE = profile_of(MemoryFit(100.0, 1.0, 0.5), TimeFit(per_flop=1e-6))
@@ -156,27 +161,27 @@ def predicting(
 @pytest.mark.parametrize(
     ("memory", "layout", "bytes_"),
     [
-        (None, (2, False), 2100),  # 100 + 2000
-        (BOUND, (2, False), 2100),
-        (BOUND // 2, (2, False), 2100),  # which the closed form would not have let pass
+        (None, Layout(2), 2100),  # 100 + 2000
+        (BOUND, Layout(2), 2100),
+        (BOUND // 2, Layout(2), 2100),  # which the closed form would not have let pass
     ],
 )
-def test_a_layout_by_what_is_predicted(memory: int | None, layout: tuple[int, bool], bytes_: int) -> None:
+def test_a_layout_by_what_is_predicted(memory: int | None, layout: Layout, bytes_: int) -> None:
     own, asked = predicting()
-    assert own.layout(CANDIDATE, memory) == (Layout(*layout), bytes_)
-    assert asked == [(CANDIDATE, Layout(2))]
+    assert own.layout(CANDIDATE, memory) == (layout, bytes_)
+    assert asked == [(CANDIDATE, layout)]
 
 
 @pytest.mark.parametrize(
     ("factor", "layout", "admitted"),
     [
-        (1, (2, False), True),
-        (100, (1, False), True),
-        (250, (1, True), True),
-        (1000, (1, True), False),
+        (1, Layout(2), True),
+        (100, Layout(1), True),
+        (250, Layout(1, recompute=True), True),
+        (1000, LEANEST, False),
     ],
 )
-def test_the_gate_by_predicted_memory(factor: int, layout: tuple[int, bool], admitted: bool) -> None:
+def test_the_gate_by_predicted_memory(factor: int, layout: Layout, admitted: bool) -> None:
     """Of a step that takes more the larger the factor, within 200 kB: factor x (1000 or 500 a sequence)."""
 
     def larger(candidate: Candidate, layout: Layout) -> Trace:
@@ -188,8 +193,7 @@ def test_the_gate_by_predicted_memory(factor: int, layout: tuple[int, bool], adm
     verdict = own.admit(CANDIDATE, Allowance(100 * STEP, memory=memory))
     assert isinstance(verdict, Admitted) is admitted
     assert (verdict.excess["memory"] > 0) is not admitted
-    if admitted:
-        assert own.layout(CANDIDATE, memory)[0] == Layout(*layout)
+    assert (CANDIDATE, layout) in asked
     if isinstance(verdict, Rejected):
         assert [own.limit for own in verdict.violations] == ["memory"]
         assert verdict.violations[0].value == 100 + factor * 500
@@ -234,22 +238,22 @@ def test_a_plan_takes_predicted_seconds_times_the_slowdown(slowdown: float, step
     """Of a second for a step; scoring takes what its FLOPs take in steps."""
     own, _ = predicting(slowdown=slowdown)
     plan = own.plan(CANDIDATE, Allowance(steps * STEP, memory=2 * 10**6))
-    assert (plan.steps, plan.micro_batch, plan.recompute, plan.memory_bytes) == (steps, 2, False, 2100)
+    assert (plan.steps, plan.layout, plan.memory_bytes) == (steps, Layout(2), 2100)
     assert plan.eval_flops and plan.seconds == pytest.approx(slowdown * (steps + plan.eval_flops / STEP))
 
 
 @pytest.mark.parametrize(
     ("factor", "layout", "step"),
-    [(1, (2, False), 1), (100, (1, False), 2), (250, (1, True), 4)],
+    [(1, Layout(2), 1), (100, Layout(1), 2), (250, Layout(1, recompute=True), 4)],
 )
-def test_lean_layouts_are_predicted_to_be_slower(factor: int, layout: tuple[int, bool], step: int) -> None:
+def test_lean_layouts_are_predicted_to_be_slower(factor: int, layout: Layout, step: int) -> None:
     def larger(candidate: Candidate, layout: Layout) -> Trace:
         trace = traced(candidate, layout)
         return trace_of(factor * trace.peak_bytes, trace.flops)
 
     own, _ = predicting(larger)
     plan = own.plan(CANDIDATE, Allowance(100 * STEP, memory=200_000))
-    assert (plan.micro_batch, plan.recompute) == layout
+    assert plan.layout == layout
     assert plan.seconds == pytest.approx(step * (100 + plan.eval_flops / STEP))
 
 
@@ -439,7 +443,7 @@ def test_what_a_probe_measures_corrects_the_predictions(measured: int | None, cr
     """And again from the same record: corrections do not pile up."""
     own, _ = predicting()
     plan = own.plan(CANDIDATE, Allowance(100 * STEP))
-    costs = {"peak_memory": 2100} if measured is None else {"peak_memory": measured, "peak_memory_predicted": 2100}
+    costs = with_measured({PEAK_MEMORY: 2100}, {} if measured is None else {PEAK_MEMORY: measured})
     record = CandidateRecord(
         "s", 1, "x", Origin.PROPOSED, CandidateState.REJECTED, 0.0, {}, costs=costs, plan=plan.to_dict()
     )
@@ -447,85 +451,157 @@ def test_what_a_probe_measures_corrects_the_predictions(measured: int | None, cr
         Correction(own).ended(record)
         assert own.crowding == crowding
         assert own.plan(CANDIDATE, Allowance(100 * STEP)).memory_bytes == 2100
-    assert own.layout(CANDIDATE, None)[1] == 2100 * crowding
+    assert own.layout(CANDIDATE, None) == (Layout(2), 2100 * crowding)
 
 
-# --- costs of the device ---
-
-
-def test_costs_are_named_as_objectives_are() -> None:
-    own, _ = predicting(decode=DecodeFit(1e-6, 0.0), slowdown=2.0)
+@pytest.mark.parametrize("known", [1.0, 2.0])
+def test_running_out_of_memory_teaches_too(known: float) -> None:
+    """It needed at least what it was allowed; corrections only grow."""
+    own, _ = predicting(crowding=known)
     plan = own.plan(CANDIDATE, Allowance(100 * STEP))
-    found = own.costs(CANDIDATE, plan)
-    assert set(OBJECTIVES) - {LOSS} <= set(found)
-    assert found["peak_memory"] == plan.memory_bytes == 2100
-    assert plan.train_seconds == pytest.approx(200) and found["train_seconds"] == pytest.approx(100), "not corrected"
-    tokens_in_a_kb = 1000 / own.texts.bytes_per_token(CANDIDATE.architecture.vocabulary)
-    assert found["latency_ms_per_kb"] == pytest.approx(1000 * tokens_in_a_kb * 1e-6 * 58)  # one layer with norms
-    assert "latency_ms_per_kb" not in replace(own, decode=None).costs(CANDIDATE, plan)
+    costs = with_measured({PEAK_MEMORY: 2100}, {PEAK_MEMORY: 3150})
+    rejected = CandidateRecord(
+        "s", 1, "x", Origin.PROPOSED, CandidateState.REJECTED, 0.0, {}, costs=costs, plan=plan.to_dict()
+    )
+    Correction(own).ended(rejected)
+    assert own.crowding == max(known, 1.5)
 
 
-@pytest.mark.parametrize(("limit", "admitted"), [(None, True), (1e9, True), (1e-3, False)])
-def test_the_gate_goes_by_predicted_latency(limit: float | None, admitted: bool) -> None:
-    own, asked = predicting(decode=DecodeFit(1e-6, 0.0))
-    own = replace(own, limits=Limits(latency_ms_per_kb=limit))
-    for judge in (own, own.rough()):
-        verdict = judge.admit(CANDIDATE, Allowance(100 * STEP))
-        assert isinstance(verdict, Admitted) is admitted
-        if isinstance(verdict, Rejected):
-            assert [broken.limit for broken in verdict.violations] == ["latency_ms_per_kb"]
-    assert asked == [], "it follows from closed forms"
+# --- what it costs, and how fast it writes ---
+
+DECODE = DecodeFit(1e-5, 0.0)
+LATENCY_MS = 1e6 * 58e-5 / 2  # 58 operators a token, of two bytes of text
 
 
-@pytest.mark.parametrize("measures", [False, True])
-def test_who_names_latency_has_every_run_probed(measures: bool) -> None:
-    own, _ = predicting(measures_latency=measures)
-    assert own.plan(CANDIDATE, Allowance(100 * STEP)).probe_steps == (3 if measures else 0)
-
-
-# --- compiling, by prediction ---
-
-
-def compiling(seconds: float, speedup: float, bytes_: float) -> Appraiser:
-    """A step takes a second, and so many times less compiled; 200 kB, and so many times more compiled."""
-    compiled = Calibration(MemoryFit(100.0, bytes_, 0.5), TimeFit(per_flop=1e-6 / speedup))
-    profile = replace(PROFILE, compiled=compiled)
-    tracer = Written(lambda *step: trace_of(100 * traced(*step).peak_bytes, traced(*step).flops))
-    predictor = Predictor(tracer, profile, profile)
-    return appraiser(predictor=predictor, compiles=Compiles(seconds, 1.0))
+def test_latency_is_told_where_something_is_known_of_it() -> None:
+    assert appraiser().latency(CANDIDATE) is None
+    assert appraiser(decode=DECODE).latency(CANDIDATE) == pytest.approx(LATENCY_MS)
 
 
 @pytest.mark.parametrize(
-    ("seconds", "speedup", "bytes_", "memory", "compiles"),
+    ("limit", "decode", "admitted"),
+    [(None, DECODE, True), (291.0, DECODE, True), (289.0, DECODE, False), (1e-9, None, True)],
+)
+def test_the_gate_by_predicted_latency(limit: float | None, decode: DecodeFit | None, admitted: bool) -> None:
+    own = Appraiser(Meter(), Limits(latency_ms_per_kb=limit), decode=decode)
+    verdict = own.admit(CANDIDATE, Allowance(100 * STEP))
+    assert isinstance(verdict, Admitted) is own.admits(CANDIDATE, Allowance(100 * STEP)) is admitted
+    assert own.rough().admits(CANDIDATE, Allowance(100 * STEP)) is admitted
+    if isinstance(verdict, Rejected):
+        assert str(verdict) == "latency_ms_per_kb: needs 290 ms, allowed 289 ms (+0%)"
+
+
+@pytest.mark.parametrize(("decode", "names"), [(None, set()), (DECODE, {LATENCY})])
+def test_costs_are_all_that_an_objective_may_name(decode: DecodeFit | None, names: set[str]) -> None:
+    own = appraiser(speed=SPEED, decode=decode)
+    plan = own.plan(CANDIDATE, Allowance(100 * STEP))
+    costs = own.costs(CANDIDATE, plan)
+    assert costs.keys() == {*own.cost(CANDIDATE).to_dict(), PEAK_MEMORY, TRAIN_SECONDS, *names}
+    assert costs.keys() >= {*OBJECTIVES} - {LOSS} - ({LATENCY} - names)
+    assert (costs[PEAK_MEMORY], costs[TRAIN_SECONDS]) == (plan.memory_bytes, pytest.approx(100 * SECONDS))
+    assert costs.get(LATENCY) == (None if decode is None else pytest.approx(LATENCY_MS))
+
+
+@given(st.floats(0.1, 20))
+def test_seconds_compare_whatever_was_learned_meanwhile(slowdown: float) -> None:
+    early, late = (appraiser(speed=SPEED, slowdown=own) for own in (1.0, slowdown))
+    costs = [own.costs(CANDIDATE, own.plan(CANDIDATE, Allowance(100 * STEP))) for own in (early, late)]
+    assert costs[0][TRAIN_SECONDS] == pytest.approx(costs[1][TRAIN_SECONDS])
+
+
+@pytest.mark.parametrize(("measures", "final", "steps"), [(False, False, 0), (True, False, 3), (True, True, 3)])
+def test_who_is_to_be_measured_is_probed(measures: bool, final: bool, steps: int) -> None:
+    own, _ = predicting(measures_latency=measures)
+    assert own.plan(CANDIDATE, Allowance(100 * STEP), final=final).probe_steps == steps
+
+
+# --- whether it is compiled ---
+
+
+@pytest.mark.parametrize(
+    ("per_flop", "factor", "memory", "compiled"),
     [
-        (10.0, 2.0, 1.0, None, True),
-        (10.0, 1.1, 1.0, None, False),  # brings too little
-        (1000.0, 2.0, 1.0, None, False),  # takes too long
-        (10.0, 2.0, 3.0, 600_100, True),
-        (10.0, 2.0, 3.0, 600_099, False),  # would not fit: 100 + 3 x 200000
+        (None, None, None, True),  # nothing was measured: by what the device says of all
+        (0.5e-6, 500.0, None, True),  # twice as fast
+        (0.99e-6, 1.0, None, False),  # next to nothing
+        (2e-6, 1.0, None, False),  # slower
+        (0.5e-6, 500.0, 10**7, True),
+        (0.5e-6, 500.0, 10**6, True),
+        (0.5e-6, 500.0, 10**6 - 1, False),  # a million bytes compiled do not fit
     ],
 )
-def test_a_run_is_compiled_where_its_own_prediction_says_so(
-    seconds: float, speedup: float, bytes_: float, memory: int | None, compiles: bool
+def test_predictions_decide_about_compiling(
+    per_flop: float | None, factor: float | None, memory: int | None, compiled: bool
 ) -> None:
-    own = compiling(seconds, speedup, bytes_)
+    """Of 1000 steps of a second, where compiling takes 33 s and is said to be twice as fast."""
+    fit = None if per_flop is None else Calibration(MemoryFit(0.0, factor or 0.0), TimeFit(per_flop=per_flop))
+    profile = replace(PROFILE, compiled=fit)
+    own = appraiser(predictor=Predictor(Written(traced), profile, ALONE), compiles=Compiles(33.0, 2.0))
     plan = own.plan(CANDIDATE, Allowance(1000 * STEP, memory=memory))
-    assert plan.compile is compiles
-    assert plan.train_seconds == pytest.approx(seconds + 1000 / speedup if compiles else 1000)
-    assert plan.memory_bytes == (100 + bytes_ * 200_000 if compiles else 200_100)
+    assert plan.compile is compiled
+    assert plan.memory_bytes == (10**6 if compiled and fit else 2100)
+    if compiled:
+        assert plan.train_seconds == pytest.approx(33 + 500)
 
 
-# --- out of memory teaches ---
+# --- laws of both ---
+
+SIZE = st.integers(0, 10**7)
+MORE = st.integers(0, 10**7) | st.none()
 
 
-def test_what_ran_out_of_memory_needed_its_cap_at_least() -> None:
-    own, _ = predicting(lambda *step: trace_of(100 * traced(*step).peak_bytes, traced(*step).flops))
-    plan = own.plan(CANDIDATE, Allowance(100 * STEP, memory=600_300))
-    costs = with_measured(own.costs(CANDIDATE, plan), {"peak_memory": 600_300})
-    record = CandidateRecord(
-        "s", 1, "x", Origin.PROPOSED, CandidateState.REJECTED, 0.0, {}, costs=costs, plan=plan.to_dict()
-    )
-    assert own.layout(CANDIDATE, 600_299)[0] == Layout(2)
-    Correction(own).ended(record)
-    assert own.crowding == 3.0
-    assert own.layout(CANDIDATE, 600_299)[0] != Layout(2), "it is laid out leaner now"
+@given(
+    st.integers(0, 40),
+    st.tuples(SIZE, SIZE, SIZE, SIZE, SIZE),
+    st.tuples(MORE, MORE, MORE, MORE, MORE),
+    st.sampled_from([1.0, 1.5]),
+)
+@settings(max_examples=200)
+def test_a_larger_budget_never_rejects_more(
+    index: int, tight: tuple[int, ...], more: tuple[int | None, ...], crowding: float
+) -> None:
+    """Of compute, time, memory, latency or parameters, by predictions and by closed forms; ``None`` is no limit."""
+    candidate = tiny().decode(tiny().uniform(index))
+    step = cost(candidate, 2.0).step_flops
+
+    def admits(values: tuple[int | None, ...], *, rough: bool) -> bool:
+        compute, milliseconds, memory, latency, params = values
+        limits = Limits(params=params, latency_ms_per_kb=latency)
+        own, _ = predicting(by_the_bound, speed=SPEED, decode=DECODE, crowding=crowding)
+        own = replace(own.rough() if rough else own, limits=limits)
+        seconds = math.inf if milliseconds is None else milliseconds / 1000
+        return own.admits(candidate, Allowance(10**15 if compute is None else compute * step // 10**5, seconds, memory))
+
+    wide = tuple(None if extra is None else own + extra for own, extra in zip(tight, more, strict=True))
+    for rough in (False, True):
+        assert admits(wide, rough=rough) or not admits(tight, rough=rough)
+
+
+@cache
+def tiny() -> Space:
+    return load_space("llama-tiny")
+
+
+def by_the_bound(candidate: Candidate, layout: Layout) -> Trace:
+    """A third of what the closed form says."""
+    return trace_of(bound(candidate, layout) // 3, step_flops(candidate), operators=candidate.sequences)
+
+
+TRACER = Tracer("cpu", "float32")
+
+
+@given(st.integers(0, 12), st.integers(2**20, 2**26), st.integers(0, 2**26))
+@settings(max_examples=15)
+def test_more_memory_never_makes_a_slower_plan(index: int, memory: int, more: int) -> None:
+    """By real traces, and what fits is found: none of the leaner layouts needs less than the one where nothing does."""
+    candidate = tiny().decode({**tiny().uniform(index), "depth": 1 + index % 2, "context": 128})
+    profile = profile_of(MemoryFit(), TimeFit(2e-11, 3e-11, 1e-10, 2e-6))
+    own = appraiser(predictor=Predictor(TRACER, profile, profile))
+    tight, wide = (own.plan(candidate, Allowance(100 * STEP * 10**4, memory=size)) for size in (memory, memory + more))
+    if tight.memory_bytes <= memory:
+        assert wide.memory_bytes <= memory + more
+        assert own.predictor is not None
+        seconds = [own.predictor.seconds(candidate, plan.layout).value for plan in (tight, wide)]
+        assert seconds[1] <= seconds[0]
+    else:
+        assert tight.layout == Layout(1, True, LOGITS_CHUNKS["cpu"][-1])

@@ -6,7 +6,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nas.calibration import Calibration, DeviceProfile, Estimate, Fingerprint, MemoryFit, Phase, TimeFit, Trace
+from nas.calibration import (
+    Calibration,
+    DecodeFit,
+    DeviceProfile,
+    Estimate,
+    Fingerprint,
+    MemoryFit,
+    Phase,
+    TimeFit,
+    Trace,
+)
+from nas.candidate import Architecture
+from nas.cost import decode_bytes
 from nas.plan import Compiles
 from tests.profiles import FINGERPRINT, profile_of, trace_of
 
@@ -42,6 +54,12 @@ def test_an_interval_of_a_relative_error(value: float, error: float, low: float,
 def test_an_interval_holds_its_value_and_nothing_below_zero(value: float, error: float) -> None:
     own = Estimate.within(value, error, "traced")
     assert 0 <= own.low <= own.value <= own.high
+
+
+@given(st.floats(0, 1e15), st.floats(0, 10), st.floats(0, 1e6))
+def test_in_another_unit_it_is_as_sure(value: float, error: float, factor: float) -> None:
+    own = Estimate.within(value, error, "traced")
+    assert own.times(factor) == Estimate(value * factor, own.low * factor, own.high * factor, "traced")
 
 
 # --- fingerprints ---
@@ -93,6 +111,26 @@ def test_seconds_and_joules() -> None:
     assert replace(own, eager=replace(EAGER, watts=0.0)).joules(TRACE) is None
 
 
+def test_seconds_of_a_token_by_hand() -> None:
+    """58 operators, as `tests.test_cost` counts them, and what the token reads."""
+    small = Architecture(1, 16, 2, 8, 2, 48, 256, 32)
+    fit = DecodeFit(per_operator=2.0, per_byte=0.5, error=0.25)
+    assert DecodeFit.features(small) == (58, decode_bytes(small))
+    value = 2.0 * 58 + 0.5 * decode_bytes(small)
+    assert fit.seconds(small) == value
+    own = profile(decode=fit)
+    assert own.token_seconds(small) == Estimate(value, 0.75 * value, 1.25 * value, "traced")
+    assert replace(own, estimated=True).token_seconds(small).method == "listed"
+
+
+@given(st.floats(0, 1), st.floats(0, 1), st.sampled_from(["depth", "width", "mlp_width", "context", "vocabulary"]))
+def test_a_larger_model_never_writes_faster(operator: float, byte: float, name: str) -> None:
+    small = Architecture(2, 16, 2, 8, 2, 48, 256, 32)
+    large = replace(small, **{name: 2 * getattr(small, name)})  # type: ignore[arg-type]
+    fit = DecodeFit(operator, byte)
+    assert fit.seconds(small) <= fit.seconds(large)
+
+
 def test_a_compiled_run_is_predicted_by_compiled_probes() -> None:
     own = profile(compiled=COMPILED, context_bytes=7)
     assert own.memory(TRACE, compiled=True) == Estimate(757, 382, 1132, "traced")
@@ -135,6 +173,7 @@ def test_who_needs_more_is_never_predicted_less(numbers: list[int]) -> None:
         {},
         {"compiled": COMPILED, "compiles": Compiles(25.0, 1.07)},
         {"compiled": COMPILED},
+        {"decode": DecodeFit(0.1, 0.2, 0.3)},
         {"context_bytes": 1, "probes": 2, "seconds": 3.5, "flops": 4, "made_at": 5.5, "estimated": True},
     ],
 )

@@ -12,12 +12,17 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from nas.candidate import Architecture, Candidate, Deviation, Recipe
 from nas.cost import (
+    COST_NAMES,
+    LOGITS_CHUNKS,
     Cost,
     body_flops,
     cost,
+    decode_bytes,
+    decode_operators,
     evaluation_flops,
     forward_flops,
     kv_bytes_per_token,
+    latency_ms_per_kb,
     matrix_params,
     memory_bound,
     optimizer_flops,
@@ -201,7 +206,7 @@ def test_memory_is_bounded(index: int, tiny_texts: Texts) -> None:
     candidate = space("llama-tiny").decode(knobs)
     candidate = replace(candidate, recipe=replace(candidate.recipe, dropout=0.1 * (index % 3 == 0)))
     sizes = [size for size in range(1, candidate.sequences + 1) if candidate.sequences % size == 0]
-    micro_batch, recompute = rng.choice(sizes), index % 2 == 1
+    micro_batch, recompute, chunk = rng.choice(sizes), index % 2 == 1, LOGITS_CHUNKS["cpu"][index % 3]
     architecture = candidate.architecture
     generator = torch.Generator().manual_seed(index)
     shape = (2 * micro_batch, architecture.context)
@@ -209,7 +214,7 @@ def test_memory_is_bounded(index: int, tiny_texts: Texts) -> None:
     evaluation = tiny_texts.evaluation("validation", 256, architecture.context)
 
     def work() -> None:
-        model = Transformer(architecture, candidate.recipe.dropout, recompute=recompute)
+        model = Transformer(architecture, candidate.recipe.dropout, recompute=recompute, logits_chunk=chunk)
         model.initialise(0)
         optimizers = Optimizers(model, candidate.recipe.optimizer)
         for step in range(2):
@@ -219,14 +224,14 @@ def test_memory_is_bounded(index: int, tiny_texts: Texts) -> None:
             optimizers.step(rates(candidate, step / 2))
         score(model, evaluation, micro_batch)
 
-    peak, bound = peak_bytes(work), memory_bound(candidate, micro_batch, recompute=recompute)
+    peak, bound = peak_bytes(work), memory_bound(candidate, micro_batch, recompute=recompute, logits_chunk=chunk)
     assert peak <= bound
     if peak > 20 * 2**20:
         assert bound <= 2 * peak
 
 
 @pytest.mark.parametrize("index", range(0, 40, 3))
-def test_smaller_micro_batches_and_recompute_need_no_more(index: int) -> None:
+def test_smaller_micro_batches_recompute_and_smaller_chunks_need_no_more(index: int) -> None:
     candidate = sampled(index)
     sizes = [size for size in range(1, candidate.sequences + 1) if candidate.sequences % size == 0]
     bounds = [memory_bound(candidate, size) for size in sizes]
@@ -234,6 +239,8 @@ def test_smaller_micro_batches_and_recompute_need_no_more(index: int) -> None:
     assert bounds == sorted(bounds)
     assert lean == sorted(lean)
     assert all(a <= b for a, b in zip(lean, bounds, strict=True))
+    chunks = [memory_bound(candidate, sizes[-1], logits_chunk=chunk) for chunk in LOGITS_CHUNKS["cpu"]]
+    assert chunks == sorted(chunks, reverse=True)
 
 
 def test_peak_bytes() -> None:
@@ -259,3 +266,35 @@ def test_work_that_is_no_matrix_product_grows_with_its_causes() -> None:
     assert step_operations(candidate) < step_operations(deeper)
     assert step_operations(candidate) == step_operations(larger) < step_operations(candidate, accumulation=2)
     assert step_operations(Candidate(PLAIN, Recipe(128, "adamw"))) < step_operations(candidate)
+
+
+# --- in use ---
+
+
+@pytest.mark.parametrize(
+    ("changes", "floats"),
+    [
+        # Embedding 512 x 48; in each of 3 layers qkv 96 x 48, out 48 x 48, gate, up and down 3 x 96 x 48, norms
+        # 2 x 48 and 2 x 12; the last norm 48. Of a cache, half of 64 positions: keys and values of 2 heads of 12.
+        ({}, 24576 + 3 * (4608 + 2304 + 13824 + 96 + 24) + 48 + 3 * 32 * 48),
+        ({"qk_norm": False}, 24576 + 3 * (4608 + 2304 + 13824 + 96) + 48 + 3 * 32 * 48),
+        ({"tied": False}, 24576 + 3 * (4608 + 2304 + 13824 + 96 + 24) + 48 + 3 * 32 * 48),  # a row of the other alone
+        ({"window": 16, "window_pattern": "SL"}, 24576 + 3 * 20856 + 48 + (16 + 32 + 32) * 48),
+        ({"window": 32, "window_pattern": "S"}, 24576 + 3 * 20856 + 48 + 3 * 32 * 48),  # no more than half is filled
+        ({"kv_heads": 4}, 24576 + 3 * (20856 + 2304) + 48 + 3 * 32 * 96),
+    ],
+)
+def test_what_the_next_token_reads_by_hand(changes: dict[str, object], floats: int) -> None:
+    assert decode_bytes(replace(PLAIN, **changes)) == 4 * floats  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(("depth", "qk_norm", "operators"), [(1, True, 58), (3, True, 156), (3, False, 114)])
+def test_what_the_next_token_launches(depth: int, qk_norm: bool, operators: int) -> None:
+    """A test of the decoder counts them."""
+    assert decode_operators(replace(PLAIN, depth=depth, qk_norm=qk_norm)) == operators
+
+
+def test_latency_is_of_text_and_not_of_tokens() -> None:
+    assert latency_ms_per_kb(0.002, 4.0) == 500.0, "250 tokens of 2 ms"
+    assert latency_ms_per_kb(0.002, 8.0) == 250.0
+    assert latency_ms_per_kb(0.0, 8.0) == 0.0

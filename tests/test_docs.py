@@ -168,7 +168,7 @@ def test_the_json_contract() -> None:
     assert set(objects["search"]) == set(schema.SEARCH)
     assert set(objects["candidate"]) == set(schema.CANDIDATE)
     assert set(objects["`result`"]) == set(schema.RESULT)
-    assert set(objects["`costs`"]) == set(schema.PROBED)
+    assert set(objects["`costs`"]) == set(schema.TIMED)
     assert set(objects["`plan`"]) == set(schema.PLAN)
     assert set(commands["`train`"]) - {"--test"} == set(schema.TRAINED) - {"schema_version"}
     told = [own for own in commands["`forecast`"] if own not in ("compute", "time", "null", "plan", *schema.RANGE)]

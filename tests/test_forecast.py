@@ -6,11 +6,12 @@ import pytest
 from nas.appraise import Appraiser
 from nas.data.texts import Texts
 from nas.errors import InfeasibleError
-from nas.forecast import SAMPLES, Forecast, allowance, forecast
+from nas.forecast import SAMPLES, Forecast, allowance, final_allowance, forecast
 from nas.plan import Allowance, Speed
 from nas.space import Space, load_space
 from nas.spec import SearchSpec
 from tests.helpers import SPACE, SPEED, spec_of
+from tests.profiles import DECODE
 
 
 def foresee(texts: Texts, spec: SearchSpec, speed: Speed | None = None) -> tuple[Forecast, Space, Appraiser]:
@@ -95,6 +96,45 @@ def test_the_reference_lies_beyond_all_that_is_admitted(tiny_texts: Texts, minim
     assert len(costs) > 5 and len(found.reference) == len(minimize)
     for name, corner in zip(minimize, found.reference, strict=True):
         assert corner > (4.0 if name == "val_bpb" else max(getattr(own, name) for own in costs))
+
+
+def test_the_reference_lies_beyond_what_is_predicted_of_a_device(tiny_texts: Texts) -> None:
+    spec = spec_of(minimize=["val_bpb", "peak_memory", "train_seconds", "latency_ms_per_kb"])
+    space = load_space(spec.space)
+    appraiser = Appraiser(tiny_texts, spec.limits, SPEED, decode=DECODE)
+    found = forecast(spec, space, appraiser)
+    grant = allowance(spec)
+    everything = [space.decode(knobs) for knobs in space.grid(*(set(SPACE["knobs"]) - {"matrix_rate"}))]
+    admitted = [own for own in everything if appraiser.admits(own, grant)]
+    costs = [appraiser.costs(own, appraiser.plan(own, grant)) for own in admitted]
+    assert len(costs) > 5
+    for name, corner in zip(spec.cost_objectives, found.reference[1:], strict=True):
+        assert corner > max(own[name] for own in costs) > min(own[name] for own in costs) > 0
+
+
+@pytest.mark.parametrize(
+    ("candidate", "limits", "seconds", "memory"),
+    [
+        ({}, {}, math.inf, None),
+        ({"time": "8s", "memory": "8MiB"}, {}, 8.0, 2**23),
+        ({"time": "8s", "memory": "8MiB"}, {"train_seconds": "9s", "peak_memory": "9MiB"}, 8.0, 2**23),
+        ({"time": "8s", "memory": "8MiB"}, {"train_seconds": "2s", "peak_memory": "4MiB"}, 2.0, 2**22),
+        ({}, {"train_seconds": "2s"}, 2.0, None),
+        ({}, {"peak_memory": "4MiB"}, math.inf, 2**22),
+        ({}, {"latency_ms_per_kb": 1}, math.inf, None),
+    ],
+)
+def test_limits_of_a_run_join_what_a_candidate_may_take(
+    candidate: dict[str, Any], limits: dict[str, Any], seconds: float, memory: int | None
+) -> None:
+    """The tighter counts; the final run has the search's limits, and not a candidate's time."""
+    own = {"total": {"compute": "3GFLOP", "time": "1h"}, "candidate": {"compute": "250MFLOP", **candidate}}
+    spec = spec_of(budget=own, limits=limits)
+    assert allowance(spec) == Allowance(250 * 10**6, seconds, memory)
+    most = spec.limits.train_seconds or math.inf
+    assert final_allowance(spec, 7) == Allowance(7, most, memory)
+    assert final_allowance(spec, 7, 1.5) == Allowance(7, min(1.5, most), memory)
+    assert final_allowance(spec, 7, 100.0) == Allowance(7, min(100.0, most), memory)
 
 
 def test_the_baselines_are_admitted(tiny_texts: Texts) -> None:

@@ -10,7 +10,7 @@ from nas.gate import MINIMUM_STEPS, Admitted, Needs, Rejected, Violation, admit
 from nas.spec import Limits
 
 COST = Cost(params=1000, flops_per_byte=200.0, kv_bytes_per_byte=30.5, weight_bytes=4000, step_flops=50)
-NEEDS = Needs(COST, memory_bytes=10_000)
+NEEDS = Needs(COST, memory_bytes=10_000, latency_ms_per_kb=2.5)
 COMPUTE = MINIMUM_STEPS * 50
 FREE = Limits(export="any")
 
@@ -19,6 +19,9 @@ FREE = Limits(export="any")
     ("limits", "compute", "memory", "broken"),
     [
         (FREE, COMPUTE, None, []),
+        (replace(FREE, latency_ms_per_kb=2.5), COMPUTE, None, []),
+        (replace(FREE, latency_ms_per_kb=2.4), COMPUTE, None, ["latency_ms_per_kb"]),
+        (replace(FREE, peak_memory=1, train_seconds=1e-9), COMPUTE, None, []),  # allowances, not the gate's
         (FREE, COMPUTE - 1, None, ["compute"]),
         (FREE, COMPUTE, 10_000, []),
         (FREE, COMPUTE, 9_999, ["memory"]),
@@ -54,13 +57,21 @@ def test_export(native: str | None, export: str, admitted: bool) -> None:
         assert str(verdict) == "export: layers differ"
 
 
+@pytest.mark.parametrize("limit", [None, 1e-9, 5.0])
+def test_a_latency_that_nobody_knows_refuses_nobody(limit: float | None) -> None:
+    verdict = admit(replace(NEEDS, latency_ms_per_kb=None), replace(FREE, latency_ms_per_kb=limit), COMPUTE, None)
+    assert isinstance(verdict, Admitted) and verdict.excess.keys() == {"compute"}
+
+
 def test_excess_is_relative_and_there_for_each_limit_that_is_set() -> None:
     verdict = admit(NEEDS, replace(FREE, params=500, flops_per_byte=400), 4 * COMPUTE, 20_000)
     assert verdict.excess == {"compute": -0.75, "memory": -0.5, "params": 1.0, "flops_per_byte": -0.5}
 
 
 def test_words() -> None:
-    limits = replace(FREE, params=800, flops_per_byte=100, kv_bytes_per_byte=20, weight_bytes=2000)
+    limits = replace(
+        FREE, params=800, flops_per_byte=100, kv_bytes_per_byte=20, weight_bytes=2000, latency_ms_per_kb=2.0
+    )
     verdict = admit(NEEDS, limits, COMPUTE // 2, 5_000)
     assert str(verdict).split("; ") == [
         "compute: needs 1 kFLOP, allowed 500 FLOP (+100%)",
@@ -69,6 +80,7 @@ def test_words() -> None:
         "weight_bytes: needs 3.91 KiB, allowed 1.95 KiB (+100%)",
         "kv_bytes_per_byte: needs 30.5 B, allowed 20 B (+52%)",
         "params: needs 1k, allowed 800 (+25%)",
+        "latency_ms_per_kb: needs 2.5 ms, allowed 2 ms (+25%)",
     ]
 
 
@@ -82,11 +94,11 @@ NEED = st.builds(
     Needs,
     st.builds(Cost, SIZE, st.floats(1e-3, 1e15), st.floats(1e-3, 1e12), SIZE, SIZE),
     SIZE,
+    st.none() | st.floats(1e-3, 1e12),
     st.none() | st.just("too strange"),
 )
-LIMITS = st.fixed_dictionaries(
-    {name: st.none() | SIZE for name in ("params", "flops_per_byte", "kv_bytes_per_byte", "weight_bytes")}
-)
+LIMITED = ("params", "flops_per_byte", "kv_bytes_per_byte", "weight_bytes", "latency_ms_per_kb")
+LIMITS = st.fixed_dictionaries({name: st.none() | SIZE for name in LIMITED})
 
 
 @given(NEED, LIMITS, SIZE, st.none() | SIZE, st.data())

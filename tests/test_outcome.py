@@ -6,7 +6,7 @@ from nas.outcome import measured, objectives, repeated_steps, sentence, state_of
 from nas.ports import Outcome
 from nas.records import AttemptRecord, CandidateRecord, CandidateState, Origin
 
-OUTCOME = Outcome(3, 1, "completed", 10, 11, 12, 1.5, 2.5, 0.1, 2.6, 0.2, "s/3", True, "because")
+OUTCOME = Outcome(3, 1, "completed", 10, 11, 12, 1.5, 2.5, 0.1, 2.6, 0.2, "s/3", True, "because", {"params": 8})
 RECORD = CandidateRecord(
     "s", 3, "id", Origin.PROPOSED, CandidateState.COMPLETED, 0.0, {},
     costs={"params": 7, "flops_per_byte": 8.5}, val_bpb=2.5, train_flops_spent=3 * 10**12, seconds=75.0,
@@ -21,6 +21,7 @@ RECORD = CandidateRecord(
         ("diverged", CandidateState.DIVERGED),
         ("cancelled", CandidateState.CANCELLED),
         ("out_of_memory", CandidateState.REJECTED),
+        ("over_limit", CandidateState.REJECTED),
         ("lost", CandidateState.FAILED),
     ],
 )
@@ -35,7 +36,7 @@ def test_everything_that_is_measured_is_recorded() -> None:
     assert set(recorded) <= names
     kept = {"train_flops": "train_flops_spent"}
     for spec in fields(Outcome):
-        if spec.name not in ("number", "attempt", "kind", "detail", "measured"):  # the last is a cost
+        if spec.name not in ("number", "attempt", "kind", "detail", "measured"):  # the last are costs
             assert recorded[kept.get(spec.name, spec.name)] == getattr(OUTCOME, spec.name)
 
 

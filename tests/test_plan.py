@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from functools import cache
 from itertools import product
+from typing import Any
 
 import pytest
 from hypothesis import assume, given, settings
@@ -140,128 +141,195 @@ def test_multipliers_and_decay() -> None:
 
 # --- layouts ---
 
-LAYOUTS = [Layout(*own) for own in product((8, 4, 2, 1), (False, True), LOGITS_CHUNKS["cpu"])]
-"""All of a step of eight sequences."""
+SIZES = (8, 4, 2, 1)
+CHUNKS = LOGITS_CHUNKS["cpu"]
+LAYOUTS = [Layout(*own) for own in product(SIZES, (False, True), CHUNKS)]
+LOOSE, LEAN = Layout(8, False, CHUNKS[0]), Layout(1, True, CHUNKS[-1])
 
 
 @given(st.integers(0, 40), st.integers(0, 2**28))
 def test_the_fastest_layout_that_fits_by_closed_forms(index: int, memory: int) -> None:
     """What computes nothing again, then the largest passes, then the largest chunks; else the leanest."""
     candidate = tiny().decode(tiny().uniform(index))
-    found, needed = lay_out(candidate, memory)
-    assert candidate.sequences % found.micro_batch == 0 and needed == bound(candidate, found)
+    layout, needed = lay_out(candidate, memory)
+    assert candidate.sequences % layout.micro_batch == 0
+    assert needed == bound(candidate, layout)
     sizes = [size for size in range(1, candidate.sequences + 1) if candidate.sequences % size == 0]
-    every = [Layout(*own) for own in product(sizes, (False, True), LOGITS_CHUNKS["cpu"])]
-    fitting = [own for own in every if bound(candidate, own) <= memory]
-    order = sorted(fitting, key=lambda own: (own.recompute, -own.micro_batch, -own.logits_chunk))
-    assert found == (order[0] if order else Layout(1, True, LOGITS_CHUNKS["cpu"][-1]))
+
+    def fitting(**changes: Any) -> list[int]:
+        layouts = [replace(layout, micro_batch=size, **changes) for size in sizes]
+        return [own.micro_batch for own in layouts if bound(candidate, own) <= memory]
+
+    assert layout.micro_batch == max(fitting(), default=1)
+    if layout.recompute:  # only what does not fit otherwise is computed again
+        assert not any(fitting(recompute=False, logits_chunk=chunk) for chunk in CHUNKS)
+    for chunk in CHUNKS[: CHUNKS.index(layout.logits_chunk)]:  # fewer logits are made at once only for a larger pass
+        assert max(fitting(logits_chunk=chunk), default=0) < layout.micro_batch
 
 
-@pytest.mark.parametrize("backend", ["cpu", "cuda"])
+@pytest.mark.parametrize("backend", LOGITS_CHUNKS)
 def test_without_a_limit_a_step_is_one_pass(backend: str) -> None:
     chunks = LOGITS_CHUNKS[backend]
-    assert lay_out(CANDIDATE, None, backend=backend)[0] == fastest(CANDIDATE, backend) == Layout(8, False, chunks[0])
-    assert lay_out(CANDIDATE, 0, backend=backend)[0] == Layout(1, True, chunks[-1])
+    loosest, leanest = Layout(8, False, chunks[0]), Layout(1, True, chunks[-1])
+    assert fastest(CANDIDATE, backend) == loosest
+    assert lay_out(CANDIDATE, None, backend=backend) == (loosest, bound(CANDIDATE, loosest))
+    assert lay_out(CANDIDATE, 0, backend=backend) == (leanest, bound(CANDIDATE, leanest))
 
 
 @pytest.mark.parametrize(
     ("memory", "expected"),
     [
-        (2000, (8, False)),
-        (1001, (8, False)),
-        (999, (4, False)),
-        (300, (2, False)),
-        (200, (1, False)),  # rather one sequence at a time than everything computed again
-        (199, (2, True)),  # of what is computed again, more than one sequence fits
-        (75, (1, True)),
-        (10, (1, True)),  # nothing fits: the leanest
+        (2000, LOOSE),
+        (1001, LOOSE),
+        (999, Layout(4)),
+        (300, Layout(2)),
+        (200, Layout(1)),  # rather one sequence at a time than everything computed again
+        (199, Layout(2, True)),  # of what is computed again, more than one sequence fits
+        (75, Layout(1, True)),
+        (10, LEAN),  # nothing fits: the leanest
     ],
 )
-def test_a_layout_by_what_is_known_of_its_needs(memory: int, expected: tuple[int, bool]) -> None:
-    """They are given in millions, so that no closed form is beyond all measure, but for the smallest memory. Chunks
-    make no difference, so the largest will do."""
+def test_a_layout_by_what_is_known_of_its_needs(memory: int, expected: Layout) -> None:
+    """They are given in millions, so that no closed form is beyond all measure, but for the smallest memory."""
     known = {(8, False): 1000, (4, False): 600, (2, False): 300, (1, False): 200}
     known |= {(8, True): 500, (4, True): 250, (2, True): 150, (1, True): 75}
 
     def needs(layout: Layout) -> int:
         return 10**6 * known[layout.micro_batch, layout.recompute]
 
-    found, needed = lay_out(CANDIDATE, 10**6 * memory, needs)
-    assert (found.micro_batch, found.recompute) == expected and needed == needs(found)
-    assert found.logits_chunk == LOGITS_CHUNKS["cpu"][-1 if memory == 10 else 0]
-
-
-def needing(size: int, recompute: bool, chunk: int) -> int:
-    """Of made-up sizes in millions: 100 a sequence, a third with recompute, and 12 times a chunk."""
-    return 10**8 * size // (3 if recompute else 1) + 12 * chunk
-
-
-@given(st.integers(0, 10**9), st.tuples(*[st.floats(0.1, 10)] * len(LAYOUTS)))
-def test_of_what_fits_the_fewest_seconds_are_taken(memory: int, seconds: tuple[float, ...]) -> None:
-    """Among the largest passes of each kind; and nothing is found only where nothing fits."""
-    takes = dict(zip(LAYOUTS, seconds, strict=True))
-    needs = {own: needing(own.micro_batch, own.recompute, own.logits_chunk) for own in LAYOUTS}
-    found, needed = lay_out(CANDIDATE, memory, needs.__getitem__, takes.__getitem__)
-    fitting = [own for own in LAYOUTS if needs[own] <= memory and bound(CANDIDATE, own) < LOOSEST * memory]
-    if not fitting:
-        assert found == LAYOUTS[-1]
-        return
-    assert found in fitting and needed == needs[found]
-    largest = [own for own in fitting if all(own.micro_batch >= other.micro_batch for other in _of_kind(own, fitting))]
-    if found != Layout(8):  # in which everything is one pass: nothing else is asked for
-        whole = {own.recompute: own for own in largest if own.micro_batch == 8}
-        asked = [own for own in largest if own.logits_chunk >= getattr(whole.get(own.recompute), "logits_chunk", 0)]
-        assert takes[found] == min(takes[own] for own in asked)
-
-
-def _of_kind(own: Layout, layouts: list[Layout]) -> list[Layout]:
-    return [other for other in layouts if (other.recompute, other.logits_chunk) == (own.recompute, own.logits_chunk)]
-
-
-@given(st.integers(0, 10**9), st.integers(0, 10**9))
-def test_more_memory_never_makes_a_step_slower(one: int, other: int) -> None:
-    """Where seconds are such as layouts cause: what is larger is faster, and recompute takes a third more."""
-
-    def needs(layout: Layout) -> int:
-        return needing(layout.micro_batch, layout.recompute, layout.logits_chunk)
-
-    def takes(layout: Layout) -> float:
-        return (1.33 if layout.recompute else 1.0) + 0.1 / layout.micro_batch + 1e3 / layout.logits_chunk
-
-    less, more = (lay_out(CANDIDATE, memory, needs, takes) for memory in sorted((one, other)))
-    if less[1] <= min(one, other):  # else it fits neither
-        assert takes(more[0]) <= takes(less[0])
+    assert lay_out(CANDIDATE, 10**6 * memory, needs) == (expected, needs(expected))
 
 
 @pytest.mark.parametrize(
-    ("memory", "asked"),
+    ("memory", "blind", "told"),
     [
-        (2 * 10**9, [Layout(8)]),  # all in one pass
-        (3 * 10**7, [Layout(8), LAYOUTS[-1]]),  # not even the leanest
+        (1000, LOOSE, LOOSE),
+        (700, Layout(8, False, CHUNKS[1]), Layout(8, False, CHUNKS[1])),
+        (600, Layout(8, False, CHUNKS[2]), Layout(8, False, CHUNKS[2])),
+        (580, Layout(4, False, CHUNKS[1]), Layout(8, True, CHUNKS[1])),
+        (360, Layout(4, False, CHUNKS[2]), Layout(8, True, CHUNKS[2])),
+        (240, Layout(2, False, CHUNKS[2]), Layout(4, True, CHUNKS[2])),
+        (190, Layout(1, False, CHUNKS[1]), Layout(2, True, CHUNKS[1])),
+        (150, LEAN, LEAN),
+        (50, LEAN, LEAN),
     ],
 )
-def test_what_decides_at_once_is_asked_alone(memory: int, asked: list[Layout]) -> None:
-    heard: list[Layout] = []
+def test_a_layout_by_what_is_known_of_its_time(memory: int, blind: Layout, told: Layout) -> None:
+    """A sequence needs 60 of a million bytes, 30 if computed again, the logits of a chunk 500, 125 and 110. Passes
+    take long, to compute again takes a third of one, and more chunks next to nothing."""
 
     def needs(layout: Layout) -> int:
-        heard.append(layout)
-        return needing(layout.micro_batch, layout.recompute, layout.logits_chunk)
+        logits = dict(zip(CHUNKS, (500, 125, 110), strict=True))[layout.logits_chunk]
+        return 10**6 * (layout.micro_batch * (30 if layout.recompute else 60) + logits)
 
-    lay_out(CANDIDATE, memory, needs, lambda layout: 1.0)
-    assert heard == asked
+    def seconds(layout: Layout) -> float:
+        return 8 / layout.micro_batch + layout.recompute / 3 + CHUNKS.index(layout.logits_chunk) / 100
+
+    assert lay_out(CANDIDATE, 10**6 * memory, needs)[0] == blind
+    assert lay_out(CANDIDATE, 10**6 * memory, needs, seconds) == (told, needs(told))
+
+
+COEFFICIENT = st.integers(0, 2**12)
+MONOTONE = st.builds(
+    lambda each, again, logit, fixed: {
+        own: fixed + own.micro_batch * 2**10 * (min(each, again) if own.recompute else each) + own.logits_chunk * logit
+        for own in LAYOUTS
+    },
+    *(COEFFICIENT, COEFFICIENT, st.integers(0, 8), COEFFICIENT),
+)
+"""Bytes by layout, as they are for real: larger passes and chunks never need less, and to compute again never more."""
+TIMES = st.builds(
+    lambda work, again, launch, chunk: {
+        own: work + again * own.recompute + launch / own.micro_batch + chunk / own.logits_chunk for own in LAYOUTS
+    },
+    *(st.floats(0, 8) for _ in range(4)),
+)
+"""Seconds by layout, of which the loosest is the fastest."""
+MEMORY = st.integers(0, 2**26)
+
+
+def unruled(layout: Layout, memory: int) -> bool:
+    """Whether the closed form lets it be asked for."""
+    return bound(CANDIDATE, layout) < LOOSEST * memory
+
+
+def largest_passes(needs: dict[Layout, int], memory: int) -> list[Layout]:
+    """Of each way to do it, the one with the largest pass that fits; of all that there is."""
+    fitting = [own for own in LAYOUTS if needs[own] <= memory and unruled(own, memory)]
+    ways = {(own.recompute, own.logits_chunk): own for own in reversed(fitting)}  # the largest comes last
+    return list(ways.values())
+
+
+@given(MONOTONE, TIMES, MEMORY)
+def test_what_fits_is_found_and_is_the_fastest_of_the_largest_passes(
+    needs: dict[Layout, int], seconds: dict[Layout, float], memory: int
+) -> None:
+    """However little is looked at, all would have given the same."""
+    layout, needed = lay_out(CANDIDATE, memory, needs.__getitem__, seconds.__getitem__)
+    every = largest_passes(needs, memory)
+    if not every:
+        assert layout == LEAN
+        assert needed == (needs[LEAN] if unruled(LEAN, memory) else bound(CANDIDATE, LEAN)) > memory
+        return
+    assert needed == needs[layout] <= memory and layout in every
+    assert seconds[layout] == min(seconds[own] for own in every)
+    same = [own for own in every if seconds[own] == seconds[layout]]
+    assert layout == min(same, key=lambda own: (own.recompute, -own.micro_batch, -own.logits_chunk))
+
+
+@given(MONOTONE, TIMES, MEMORY, MEMORY)
+def test_more_memory_never_gives_a_slower_layout(
+    needs: dict[Layout, int], seconds: dict[Layout, float], memory: int, more: int
+) -> None:
+    def found(memory: int) -> tuple[Layout, int]:
+        return lay_out(CANDIDATE, memory, needs.__getitem__, seconds.__getitem__)
+
+    (tight, needed), (wide, _) = found(memory), found(memory + more)
+    if needed <= memory:
+        assert seconds[wide] <= seconds[tight] and needs[wide] <= memory + more
+
+
+@given(MEMORY, st.dictionaries(st.sampled_from(LAYOUTS), MEMORY))
+def test_nobody_is_asked_what_the_closed_form_rules_out(memory: int, known: dict[Layout, int]) -> None:
+    """Nor twice, nor where the loosest fits or the leanest does not; and what is found fits, whatever it is told."""
+    asked: list[Layout] = []
+
+    def needs(layout: Layout) -> int:
+        asked.append(layout)
+        return known.get(layout, 2**30)
+
+    layout, needed = lay_out(CANDIDATE, memory, needs)
+    assert all(unruled(own, memory) for own in asked)
+    assert len(asked) == len(set(asked))
+    assert needed == (known.get(layout, 2**30) if unruled(layout, memory) else bound(CANDIDATE, layout))
+    fits = [unruled(own, memory) and known.get(own, 2**30) <= memory for own in (LOOSE, LEAN)]
+    if fits[0]:
+        assert (layout, asked) == (LOOSE, [LOOSE])
+    elif not fits[1]:
+        assert layout == LEAN and asked == [own for own in (LOOSE, LEAN) if unruled(own, memory)]
+    else:
+        assert needed <= memory
+
+
+def test_nobody_is_asked_how_long_it_takes_where_memory_decides() -> None:
+    def never(layout: Layout) -> float:
+        raise AssertionError(layout)
+
+    for memory, needed, layout in ((None, 1, LOOSE), (2**30, 2**30, LOOSE), (2**30, 2**30 + 1, LEAN)):
+        assert lay_out(CANDIDATE, memory, lambda _, needed=needed: needed, never) == (layout, needed)
 
 
 def test_the_edge_of_all_measure() -> None:
-    """Nobody is asked what the closed form rules out."""
-    edge = bound(CANDIDATE, Layout(8))
+    edge = bound(CANDIDATE, LOOSE)
     for memory, asks in ((edge // LOOSEST, False), (edge // LOOSEST + 1, True)):
         asked: list[Layout] = []
         lay_out(CANDIDATE, memory, lambda layout: asked.append(layout) or 2**40)  # noqa: B023
-        assert (Layout(8) in asked) is asks
+        assert (LOOSE in asked) is asks
 
 
 def test_without_a_limit_what_is_known_is_told() -> None:
-    assert lay_out(CANDIDATE, None, lambda layout: 1000 * layout.micro_batch) == (Layout(8), 8000)
+    found = lay_out(CANDIDATE, None, lambda layout: 1000 * layout.micro_batch + layout.recompute)
+    assert found == (Layout(8), 8000)
 
 
 # --- plans ---
@@ -278,12 +346,12 @@ def test_a_plan_keeps_its_allowance(flops: int, seconds: float, index: int, memo
     assert plan.micro_batch * plan.accumulation == candidate.sequences
     assert plan.tokens == plan.steps * candidate.recipe.batch_tokens
     assert plan.epochs == plan.tokens / FACTS.train_tokens
-    layout, needed = lay_out(candidate, memory)
-    assert (plan.layout, plan.memory_bytes) == (layout, needed)
-    assert plan.recompute_step_flops == (recompute_flops(candidate) if layout.recompute else 0)
+    assert (plan.layout, plan.memory_bytes) == lay_out(candidate, memory)
+    assert plan.recompute_step_flops == (recompute_flops(candidate) if plan.recompute else 0)
     if math.isfinite(seconds):
         assert plan.steps == 0 or plan.seconds <= seconds * (1 + 1e-9)
     step_seconds = SPEED.step_seconds(candidate, plan.accumulation, recompute=plan.recompute)
+    assert plan.train_seconds == pytest.approx(plan.steps * step_seconds if math.isfinite(seconds) else 0.0)
     by_compute = (plan.steps + 1) * step_flops(candidate) > flops
     by_time = plan.seconds + step_seconds > seconds * (1 - 1e-9)
     assert by_compute if plan.bound == "compute" else by_time
@@ -336,7 +404,8 @@ def test_compiling_pays_for_long_runs(train_seconds: float, pays: bool) -> None:
     plan = plan_run(CANDIDATE, cost(CANDIDATE, 3.0), FACTS, allowance, rungs=0, speed=speed, compiles=compiles)
     assert plan.compile is pays
     training, scoring = plan.train_flops * 1e-9, plan.eval_flops * 1.5e-9
-    assert plan.seconds == pytest.approx(scoring + (33 + training / 2 if pays else training))
+    assert plan.train_seconds == pytest.approx(33 + training / 2 if pays else training)
+    assert plan.seconds == pytest.approx(scoring + plan.train_seconds)
 
 
 @pytest.mark.parametrize(
@@ -365,7 +434,7 @@ def test_a_predicted_run_is_compiled_where_that_pays() -> None:
         assert plan.seconds == pytest.approx(scoring + (33 + steps / 2 if pays else steps))
 
 
-@pytest.mark.parametrize("layout", [Layout(2, False, 2**18), Layout(4, True)])
+@pytest.mark.parametrize("layout", [Layout(2, False, 2**16), Layout(4, True)])
 def test_a_layout_that_was_found_is_kept(layout: Layout) -> None:
     """Whatever closed forms would say of it."""
     own = cost(CANDIDATE, 3.0)
@@ -375,7 +444,8 @@ def test_a_layout_that_was_found_is_kept(layout: Layout) -> None:
     assert plan.accumulation == 8 // layout.micro_batch
     assert plan.recompute_step_flops == (recompute_flops(CANDIDATE) if layout.recompute else 0)
     step_seconds = SPEED.step_seconds(CANDIDATE, plan.accumulation, recompute=layout.recompute)
-    assert plan.seconds == pytest.approx(10 * step_seconds + 1.5e-10 * plan.eval_flops)
+    assert plan.train_seconds == pytest.approx(10 * step_seconds)
+    assert plan.seconds == pytest.approx(plan.train_seconds + 1.5e-10 * plan.eval_flops)
 
 
 # --- rules ---

@@ -11,10 +11,12 @@ from nas.candidate import Candidate
 from nas.data.texts import Texts
 from nas.forecast import allowance, forecast
 from nas.gate import Admitted, Rejected
+from nas.outcome import OUT_OF_MEMORY_EXCESS
 from nas.ports import Suggester, Suggestion
 from nas.propose import RANDOM_AFTER, UNIFORM_SEEDS, Proposal, Proposer, seeds
-from nas.records import CandidateRecord, CandidateState, Origin
+from nas.records import CandidateRecord, CandidateState, Origin, with_measured
 from nas.space import Knobs, Space, load_space
+from nas.spec import Limits
 from tests.helpers import Simulation, Worlds, spec_of, study_of
 
 SPEC = spec_of()
@@ -30,6 +32,7 @@ class Stubborn:
         self.points = points
         self.given: list[Knobs] = []
         self.told: list[tuple[str, int]] = []
+        self.excess: list[Mapping[str, float] | None] = []
         self.named: dict[int, int] = {}
 
     def asked(self) -> int:
@@ -53,6 +56,7 @@ class Stubborn:
 
     def tell_infeasible(self, key: int, excess: Mapping[str, float] | None = None) -> None:
         self.told.append(("infeasible", key))
+        self.excess.append(excess)
 
     def forget(self, key: int) -> None:
         self.told.append(("forgotten", key))
@@ -228,3 +232,56 @@ def test_a_candidate_from_outside_is_known_and_not_told(appraiser: Appraiser) ->
     proposer.adopt(own)
     proposer.learn(replace(own, state=CandidateState.COMPLETED, val_bpb=3.0))
     assert (suggester.given, suggester.named, suggester.told) == ([], {}, [])
+
+
+# --- what is measured of a candidate that was admitted ---
+
+
+@pytest.mark.parametrize(
+    ("measured", "excess"),
+    [
+        ({}, {"peak_memory_measured": OUT_OF_MEMORY_EXCESS}),  # it ran out of memory, and by how much is not known
+        ({"peak_memory": 1500}, {"peak_memory_measured": 0.5}),
+        (
+            {"peak_memory": 1000},
+            {"peak_memory_measured": OUT_OF_MEMORY_EXCESS},
+        ),  # its cap at least, and no more is known
+        ({"latency_ms_per_kb": 15.0}, {"latency_ms_per_kb_measured": 0.5}),
+        (
+            {"latency_ms_per_kb": 15.0, "peak_memory": 800},
+            {"latency_ms_per_kb_measured": 0.5, "peak_memory_measured": -0.2},
+        ),
+        (
+            {"latency_ms_per_kb": 8.0, "peak_memory": 1500},
+            {"latency_ms_per_kb_measured": -0.2, "peak_memory_measured": 0.5},
+        ),
+        (
+            {"latency_ms_per_kb": 8.0, "peak_memory": 1000},
+            {"latency_ms_per_kb_measured": -0.2, "peak_memory_measured": OUT_OF_MEMORY_EXCESS},
+        ),
+    ],
+)
+def test_the_suggester_is_told_by_how_much_a_limit_was_broken(
+    appraiser: Appraiser, measured: dict[str, float], excess: dict[str, float]
+) -> None:
+    """Of a thousand bytes and ten milliseconds, by what was measured and not by what was predicted."""
+    suggester = Stubborn([SPACE.uniform(0)])
+    own = replace(appraiser, limits=Limits(latency_ms_per_kb=10.0))
+    grant = replace(GRANT, memory=1000)
+    proposer = Proposer(
+        SPACE, suggester, own, grant, minimize=SPEC.minimize, seed=0, setting={"forecast": {}}, known=[]
+    )
+    candidate = SPACE.decode(SPACE.uniform(0))
+    record = record_of(candidate, SPACE.uniform(0), CandidateState.REJECTED)
+    costs = with_measured({"params": 1, "peak_memory": 10, "latency_ms_per_kb": 1.0}, measured)
+    proposer.adopt(replace(record, costs=costs, plan={"seconds": 1.0}))
+    assert [kind for kind, _ in suggester.told] == ["infeasible"]
+    assert suggester.excess == [pytest.approx(excess)]
+
+
+def test_the_gate_s_refusals_are_told_with_their_names_alone(appraiser: Appraiser) -> None:
+    """By how much each limit is broken was said when the point was named."""
+    suggester = Stubborn([SPACE.uniform(0)])
+    proposer = proposer_of(suggester, appraiser)
+    proposer.adopt(record_of(SPACE.decode(SPACE.uniform(0)), SPACE.uniform(0), CandidateState.REJECTED))
+    assert suggester.excess == [None]

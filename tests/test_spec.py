@@ -115,6 +115,16 @@ def test_defaults() -> None:
         ("params: 20M", "flops_per_byte: 1kB", "limits.flops_per_byte", "must be FLOPs", "1kB", 9),
         ("params: 20M", "kv_bytes_per_byte: x", "limits.kv_bytes_per_byte", "must be bytes", "x", 9),
         ("params: 20M", "weight_bytes: 0", "limits.weight_bytes", "must be bytes", 0, 9),
+        ("params: 20M", "peak_memory: 1Gi", "limits.peak_memory", "must be bytes", "1Gi", 9),
+        ("params: 20M", "peak_memory: 0", "limits.peak_memory", "must be bytes", 0, 9),
+        ("params: 20M", "train_seconds: 8m", "limits.train_seconds", "must be a duration", "8m", 9),
+        ("params: 20M", "train_seconds: -1", "limits.train_seconds", "must be a duration", -1, 9),
+        ("params: 20M", "latency_ms_per_kb: 0", "limits.latency_ms_per_kb", "must be a number above 0", 0, 9),
+        ("params: 20M", "latency_ms_per_kb: -2.5", "limits.latency_ms_per_kb", "must be a number above 0", -2.5, 9),
+        ("params: 20M", "latency_ms_per_kb: 5ms", "limits.latency_ms_per_kb", "must be a number above 0", "5ms", 9),
+        ("params: 20M", "latency_ms_per_kb: true", "limits.latency_ms_per_kb", "must be a number above 0", True, 9),
+        ("params: 20M", "latency_ms_per_kb: .inf", "limits.latency_ms_per_kb", "must be a number above 0", math.inf, 9),
+        ("params: 20M", "latency: 5", "limits.latency", "is not known here", None, 9),
         ("[val_bpb, flops_per_byte]", "val_bpb", "minimize", "must be a list of objectives", "val_bpb", 10),
         ("[val_bpb, flops_per_byte]", "[]", "minimize", "must be a list of objectives", [], 10),
         ("[val_bpb, flops_per_byte]", "[loss]", "minimize", "must be of val_bpb, params", "loss", 10),
@@ -139,6 +149,34 @@ def test_contradictions(was: str, becomes: str, field: str, rule: str, value: ob
     assert rule in error.rule
     assert error.value == value
     assert (error.source, error.line) == ("spec.yaml", line)
+
+
+@pytest.mark.parametrize(
+    ("written", "limits"),
+    [
+        ("peak_memory: 512MiB", Limits(peak_memory=2**29)),
+        ("train_seconds: 90s", Limits(train_seconds=90.0)),
+        ("train_seconds: 2min", Limits(train_seconds=120.0)),
+        ("latency_ms_per_kb: 250", Limits(latency_ms_per_kb=250.0)),
+        ("latency_ms_per_kb: 0.5", Limits(latency_ms_per_kb=0.5)),
+    ],
+)
+def test_limits_on_the_device(written: str, limits: Limits) -> None:
+    assert parse_spec(EXAMPLE.replace("params: 20M", written)).limits == limits
+
+
+@pytest.mark.parametrize(
+    ("minimize", "limit", "named"),
+    [
+        ((LOSS, "params"), None, False),
+        ((LOSS, "params"), 5.0, True),
+        ((LOSS, "latency_ms_per_kb"), None, True),
+        ((LOSS, "latency_ms_per_kb"), 5.0, True),
+    ],
+)
+def test_latency_matters_where_it_is_named(minimize: tuple[str, ...], limit: float | None, named: bool) -> None:
+    spec = replace(parse_spec(LEAST), minimize=minimize, limits=Limits(latency_ms_per_kb=limit))
+    assert spec.names_latency is named
 
 
 def test_a_budget_is_required() -> None:
@@ -173,7 +211,9 @@ def specs(draw: st.DrawFn) -> SearchSpec:
         draw(st.just(math.inf) | st.floats(1e-4, min(1e9, budget.search_time))),
         draw(st.none() | st.integers(1, 2**50)),
     )
-    numbers = {name: draw(st.none() | st.integers(1, 10**12)) for name in ("params", "flops_per_byte", "weight_bytes")}
+    whole = ("params", "flops_per_byte", "kv_bytes_per_byte", "weight_bytes", "peak_memory")
+    numbers = {name: draw(st.none() | st.integers(1, 10**12)) for name in whole}
+    numbers |= {name: draw(st.none() | st.floats(1e-3, 1e9)) for name in ("train_seconds", "latency_ms_per_kb")}
     others = draw(st.lists(st.sampled_from(OBJECTIVES[1:]), unique=True))
     return SearchSpec(
         corpus=draw(WORD | MAPPING),

@@ -18,11 +18,11 @@ import torch
 from torch import Tensor
 
 from nas.candidate import Candidate
-from nas.errors import NasError, ProbeError
+from nas.errors import CrowdedError, NasError, ProbeError
 from nas.measure import nvml
 from nas.measure.memory import peak_bytes
 from nas.plan import Layout, rates, step_flops
-from nas.train.containment import contained
+from nas.train.containment import check_uncrowded, contained
 from nas.train.decode import Decoder
 from nas.train.model import Transformer
 from nas.train.optimizer import Optimizers
@@ -133,9 +133,20 @@ def _answer(there: Connection, request: ProbeRequest, limit_seconds: float) -> N
         with contained(request.device, request.cap_bytes, compiles=request.compile):
             there.send(measure_step(request))
     except Exception as error:
-        kind = "out_of_memory" if is_out_of_memory(error) else "failed"
-        detail = str(error) if isinstance(error, NasError) else f"{type(error).__name__}: {error}"
-        there.send((kind, (detail.splitlines() or [""])[0]))
+        there.send(_ended(error, request))
+
+
+def _ended(error: Exception, request: ProbeRequest) -> tuple[str, str]:
+    """How a probe did not end well. It is not out of memory when others have filled its device."""
+    kind = "failed"
+    if is_out_of_memory(error):
+        try:
+            check_uncrowded(request.device, request.cap_bytes)
+            kind = "out_of_memory"
+        except CrowdedError as crowded:
+            error = crowded
+    detail = str(error) if isinstance(error, NasError) else f"{type(error).__name__}: {error}"
+    return kind, (detail.splitlines() or [""])[0]
 
 
 def measure_step(request: ProbeRequest) -> Probe:
@@ -219,7 +230,8 @@ class _Work:
         began = time.perf_counter()
         while best == math.inf or time.perf_counter() - began < REPEAT_SECONDS:
             decoder = Decoder(self.model)
-            decoder.read(tokens[:half])
+            if half:
+                decoder.read(tokens[:half])
             self._await_device()
             started = self.clock()
             for at in range(half, half + stretch):

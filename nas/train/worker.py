@@ -11,7 +11,7 @@ from nas.cost import latency_ms_per_kb
 from nas.data.depot import Depot
 from nas.data.texts import Texts
 from nas.errors import CrowdedError, ProbeError
-from nas.outcome import DIVERGED, INTERRUPTED, OUT_OF_MEMORY, OVER_LIMIT, STOPPED, ended
+from nas.outcome import DIVERGED, INTERRUPTED, OUT_OF_MEMORY, OUT_OF_MEMORY_EXCESS, OVER_LIMIT, STOPPED, ended
 from nas.ports import Assignment, Outcome
 from nas.records import CurvePoint, Verdict
 from nas.spec import LATENCY, PEAK_MEMORY
@@ -190,9 +190,9 @@ def _refused(assignment: Assignment, kind: str, detail: str, measured: Mapping[s
 
 
 def _needed(assignment: Assignment) -> dict[str, float]:
-    """What a run that was out of memory needed at least: its cap."""
+    """What a run that was out of memory needed: more than its cap, or one like it would be tried again."""
     cap = assignment.memory_cap
-    return {} if cap is None else {PEAK_MEMORY: cap + assignment.context_bytes}
+    return {} if cap is None else {PEAK_MEMORY: round((cap + assignment.context_bytes) * (1 + OUT_OF_MEMORY_EXCESS))}
 
 
 def _probe_flops(assignment: Assignment) -> int:

@@ -15,11 +15,13 @@ from benchmarks.profiling.held_out import Setting, drawn, laid_out, layouts
 from benchmarks.profiling.main import PARTS
 from benchmarks.profiling.main import main as profiling
 from benchmarks.profiling.report import Part, ended_well, write_up
-from nas.calibration import Calibration, DecodeFit, DeviceProfile, Fingerprint, MemoryFit, Phase, TimeFit, Trace
+from nas.calibration import Calibration, DeviceProfile, Fingerprint, MemoryFit, Phase, TimeFit, Trace
+from nas.cost import LOGITS_CHUNKS
 from nas.errors import ProbeError, ProfileError
 from nas.measure.calibrate import FULL, SHORT, Measured, shapes
 from nas.measure.probe import Probe, ProbeRequest
 from nas.plan import Speed
+from tests.profiles import DECODE
 
 
 @pytest.fixture(autouse=True)
@@ -139,6 +141,12 @@ def test_batches_are_of_one_or_two_passes() -> None:
     assert 0.2 < sum(layout.recompute for _, (_, layout) in laid) / len(laid) < 0.4
 
 
+@pytest.mark.parametrize("backend", LOGITS_CHUNKS)
+def test_all_chunks_of_logits_are_drawn(backend: str) -> None:
+    laid = [laid_out(own, rng, backend) for own, rng in itertools.islice(drawn(Setting(), "time"), 100)]
+    assert {layout.logits_chunk for _, layout in laid} == set(LOGITS_CHUNKS[backend])
+
+
 def test_few_is_enough_of_everything() -> None:
     assert [Setting(share=share).count(40) for share in (1.0, 0.1, 0.001)] == [40, 4, 3]
 
@@ -157,7 +165,7 @@ PROFILE = DeviceProfile(
     fingerprint=GPU,
     speed=Speed(1e-9, 0.0, 0.0),
     eager=Calibration(MemoryFit(0.0, 2.0, 0.1), TimeFit(per_flop=2e-9, error=0.5)),
-    decode=DecodeFit(1e-6, 1e-9),
+    decode=DECODE,
     compiled=Calibration(MemoryFit(0.0, 4.0, 0.1), TimeFit(per_flop=1e-9)),
     context_bytes=100,
 )
@@ -166,8 +174,8 @@ TRACE = Trace(0, Phase(1000, 10), Phase(900, 20), Phase())
 
 def _measured(*, compile: bool = False, peak: int = 1000, reserved: int = 2000, seconds: float = 60e-9) -> Measured:
     candidate, rng = next(drawn(Setting(), "memory"))
-    request = ProbeRequest(*laid_out(candidate, rng), compile, "cuda")
-    return Measured(request, TRACE, Probe(peak, reserved, 100, seconds, 0.0, None, 1e-3, 3, 0))
+    request = ProbeRequest(*laid_out(candidate, rng, "cuda"), compile, "cuda")
+    return Measured(request, TRACE, Probe(peak, reserved, 100, seconds, 0.0, None, None, 3, 0))
 
 
 def test_memory_on_a_gpu_is_that_of_the_process() -> None:
@@ -189,7 +197,9 @@ def test_time_by_traces_and_by_closed_forms() -> None:
     traced, highs, closed = step_time.pairs([own], PROFILE)
     assert traced == [(pytest.approx(60e-9), 100e-9)]
     assert highs == [(pytest.approx(90e-9), 100e-9)]
-    told = PROFILE.speed.step_seconds(own.request.candidate, own.passes, recompute=own.request.layout.recompute)
+    request = own.request
+    passes = request.candidate.sequences // request.layout.micro_batch
+    told = PROFILE.speed.step_seconds(request.candidate, passes, recompute=request.layout.recompute)
     assert closed == [(told, 100e-9)]
 
 

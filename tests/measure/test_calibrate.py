@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from nas.calibration import Calibration, DecodeFit, DeviceProfile, Fingerprint, MemoryFit, TimeFit, Trace
 from nas.candidate import Architecture, Candidate, Recipe
-from nas.cost import decode_operators, memory_bound
+from nas.cost import LOGITS_CHUNKS, memory_bound
 from nas.errors import ProbeError, ProfileError
 from nas.measure import calibrate
 from nas.measure.calibrate import (
@@ -35,14 +35,20 @@ from nas.measure.fingerprint import fingerprint_here, memory_here
 from nas.measure.probe import Probe, ProbeRequest
 from nas.measure.trace import trace_step
 from nas.plan import Compiles, Layout, Speed, step_flops
-from tests.profiles import FINGERPRINT, trace_of
+from tests.profiles import DECODE, FINGERPRINT, trace_of
 
 GPU = replace(FINGERPRINT, backend="cuda", memory_bytes=80 * 2**30, precision="bfloat16")
 CANDIDATE = Candidate(Architecture(1, 16, 2, 8, 2, 48, 256, 32), Recipe(batch_tokens=64))
 
 
-def probe_of(seconds: float = 1.0, reserved: int = 1, joules: float | None = None, compile_seconds: float = 0) -> Probe:
-    return Probe(reserved, reserved, 0, seconds, compile_seconds, joules, seconds / 100, 5, 500)
+def probe_of(
+    seconds: float = 1.0,
+    reserved: int = 1,
+    joules: float | None = None,
+    compile_seconds: float = 0,
+    token_seconds: float | None = None,
+) -> Probe:
+    return Probe(reserved, reserved, 0, seconds, compile_seconds, joules, token_seconds, 5, 500)
 
 
 def measured(trace: Trace, own: Probe, micro_batch: int = 1, compile: bool = False) -> Measured:
@@ -53,22 +59,21 @@ def measured(trace: Trace, own: Probe, micro_batch: int = 1, compile: bool = Fal
 # --- what is probed ---
 
 
-@pytest.mark.parametrize("own", [FINGERPRINT, GPU])
+@pytest.mark.parametrize("device", [FINGERPRINT, GPU])
 @pytest.mark.parametrize("count", [SHORT, FULL])
-def test_steps_of_all_sizes_that_fit(own: Fingerprint, count: int) -> None:
-    found = list(shapes("cuda:3", own, count))
-    assert found == list(shapes("cuda:3", own, count)), "the same every time"
+def test_steps_of_all_sizes_that_fit(device: Fingerprint, count: int) -> None:
+    found = list(shapes("cuda:3", device, count))
+    assert found == list(shapes("cuda:3", device, count)), "the same every time"
     assert len(found) == len(set(found)) == count
     assert [request.layout.recompute for request in found] == [index % 4 == 3 for index in range(count)]
-    assert {(request.device, request.threads, request.precision, request.compile) for request in found} == {
-        ("cuda:3", own.threads, own.precision, False)
+    assert {(own.device, own.threads, own.precision, own.compile, own.decodes) for own in found} == {
+        ("cuda:3", device.threads, device.precision, False, True)
     }
+    assert {own.layout.logits_chunk for own in found} == {LOGITS_CHUNKS[device.backend][0]}, "the fastest"
     assert all(request.candidate.sequences in (size := request.layout.micro_batch, 2 * size) for request in found)
-    assert all(
-        memory_bound(request.candidate, request.layout.micro_batch) <= 0.4 * own.memory_bytes for request in found
-    )
+    assert all(memory_bound(own.candidate, own.layout.micro_batch) <= 0.4 * device.memory_bytes for own in found)
     sizes = [math.log(step_flops(request.candidate)) for request in found]
-    least, most = map(math.log, STEP_FLOPS[own.backend])
+    least, most = map(math.log, STEP_FLOPS[device.backend])
     third = count // 3
     assert sum(sizes[:third]) < sum(sizes[-third:]), "they grow"
     assert max(sizes) - min(sizes) > 0.4 * (most - least)
@@ -173,30 +178,48 @@ def test_times_that_are_off_have_an_error() -> None:
 def test_a_known_speed_is_found(coefficients: tuple[float, ...]) -> None:
     known, steps = Speed(coefficients[0], *coefficients[2:4]), []
     for request in REQUESTS:
-        own = Measured(request, trace_of(flops=step_flops(request.candidate)), probe_of())
-        seconds = known.step_seconds(request.candidate, own.passes)
-        steps.append(replace(own, probe=probe_of(seconds)))
+        seconds = known.step_seconds(request.candidate, passes_of(request))
+        flops = trace_of(flops=step_flops(request.candidate))
+        steps.append(Measured(request, flops, probe_of(seconds)))
     found = fit_speed(steps)
     assert found.error < 1e-4
     assert (found.device, found.threads) == ("cpu:0", 3)
     for request, own in zip(REQUESTS, steps, strict=True):
+        assert own.passes == passes_of(request)
         assert found.step_seconds(request.candidate, own.passes) == pytest.approx(own.probe.step_seconds, rel=1e-4)
+
+
+def passes_of(request: ProbeRequest) -> int:
+    return request.candidate.sequences // request.layout.micro_batch
 
 
 REQUESTS = list(shapes("cpu:0", replace(FINGERPRINT, threads=3), 8))
 
 
-@given(st.sampled_from([0.0, 1e-6, 1e-5]), st.sampled_from([1e-10, 1e-9]))
-def test_a_known_time_of_a_token_is_found(per_operator: float, per_byte: float) -> None:
-    known, steps = DecodeFit(per_operator, per_byte), []
-    for request in REQUESTS:
-        token = known.seconds(request.candidate.architecture)
-        steps.append(Measured(request, trace_of(), replace(probe_of(), token_seconds=token)))
-    silent = Measured(REQUESTS[0], trace_of(), replace(probe_of(), token_seconds=None))
-    found = fit_decode([*steps, silent])
-    assert found.per_operator == pytest.approx(per_operator, rel=1e-4, abs=1e-12)
-    assert found.per_byte == pytest.approx(per_byte, rel=1e-4, abs=1e-14)
-    assert found.error == LEAST_ERROR
+@given(st.sampled_from([0.0, 1e-6, 3e-5]), st.sampled_from([1e-11, 1e-9]))
+def test_a_known_speed_of_use_is_found(operator: float, byte: float) -> None:
+    known = DecodeFit(operator, byte)
+    steps = [
+        Measured(own, trace_of(), probe_of(token_seconds=known.seconds(own.candidate.architecture))) for own in REQUESTS
+    ]
+    found = fit_decode(steps)
+    assert found.per_operator == pytest.approx(operator, rel=1e-4, abs=1e-10)
+    assert found.per_byte == pytest.approx(byte, rel=1e-4)
+    assert found.error == LEAST_ERROR, "no fit is called better"
+    untimed = Measured(REQUESTS[0], trace_of(), probe_of(token_seconds=None))
+    assert fit_decode([untimed, *steps]) == found, "only what timed a token counts"
+
+
+def test_a_speed_of_use_that_is_off_has_an_error() -> None:
+    """Every other token takes a half more."""
+    known = DecodeFit(1e-5, 1e-10)
+    steps = [
+        Measured(
+            own, trace_of(), probe_of(token_seconds=known.seconds(own.candidate.architecture) * (1 + index % 2 / 2))
+        )
+        for index, own in enumerate(REQUESTS)
+    ]
+    assert 0.1 < fit_decode(steps).error < 1.0
 
 
 @pytest.mark.parametrize(
@@ -264,7 +287,7 @@ class Device:
         trace = traced(request.candidate, request.layout)
         seconds = trace.flops * 1e-10 / (2 if request.compile else 1)
         reserved = round(1.5 * trace.peak_bytes) + 2**20
-        token = 2e-6 * decode_operators(request.candidate.architecture) if request.decodes else None
+        token = DECODE.seconds(request.candidate.architecture) if request.decodes else None
         return Probe(
             trace.peak_bytes, reserved, len(self.asked), seconds, 30.0 * request.compile, None, token, 5, 10**6
         )
@@ -289,6 +312,7 @@ def test_a_full_profile_of_a_device_that_is_known(profiled: Profiled) -> None:
     compiled = [request for request in device.asked if request.compile]
     assert len(device.asked) - len(compiled) == FULL and len(compiled) == COMPILED["cpu"]
     assert all(replace(own, compile=False, decodes=True) in device.asked[:FULL] for own in compiled)
+    assert not any(own.decodes for own in compiled), "a compiled step says nothing of a token"
     assert (found.probes, found.flops, found.context_bytes) == (
         len(device.asked),
         10**6 * len(device.asked),
@@ -303,6 +327,8 @@ def test_a_full_profile_of_a_device_that_is_known(profiled: Profiled) -> None:
     assert found.compiled.time.per_flop == pytest.approx(0.5e-10, rel=1e-3)
     assert found.compiled.memory.factor == pytest.approx(1.5, rel=1e-3)
     assert found.compiles == Compiles(30.0, pytest.approx(2.0))
+    assert found.decode.per_operator == pytest.approx(DECODE.per_operator, rel=1e-3)
+    assert found.decode.per_byte == pytest.approx(DECODE.per_byte, rel=1e-3)
     assert told == [] and found.made_at == 1234.5
 
 
@@ -334,7 +360,5 @@ def test_this_machine() -> None:
     assert 0 < found.seconds_of(small).value < found.seconds_of(large).value
     assert 0 < found.eager.time.mean_error <= 10 * found.eager.time.error
     assert found.compiled is None and found.compiles is None
-    shallow, deep = (replace(CANDIDATE.architecture, depth=depth) for depth in (1, 6))
-    assert 0 < found.token_seconds(shallow).value < found.token_seconds(deep).value
-    assert 0 < found.decode.error < 1
+    assert 0 < found.token_seconds(CANDIDATE.architecture).value < 0.1 and 0 < found.decode.error < 10
     assert DeviceProfile.from_dict(found.to_dict()) == found

@@ -15,7 +15,8 @@ import pytest
 import torch
 
 from nas.candidate import Architecture, Candidate, Recipe
-from nas.errors import ProbeError, ProfileError
+from nas.errors import CrowdedError, ProbeError, ProfileError
+from nas.measure import probe as probe_module
 from nas.measure.probe import TIMED, WARM_UP, Probe, ProbeRequest, measure_step, probe
 from nas.measure.trace import trace_step
 from nas.plan import Layout, step_flops
@@ -59,35 +60,16 @@ def ended(request: ProbeRequest, limit_seconds: float = 120.0) -> ProbeError:
 
 @pytest.mark.parametrize("recompute", [False, True])
 def test_a_probe(recompute: bool) -> None:
-    found = probe(replace(OWN, layout=Layout(2, recompute)))
-    traced = trace_step(OWN.candidate, Layout(2, recompute))
+    layout = Layout(2, recompute)
+    found = probe(replace(OWN, layout=layout))
+    traced = trace_step(OWN.candidate, layout)
     assert found.peak_bytes == pytest.approx(traced.peak_bytes, rel=0.02)
     assert found.steps >= WARM_UP + 1 + TIMED
     assert found.flops == found.steps * step_flops(OWN.candidate)
     assert found.step_seconds > 0
     assert (found.reserved_bytes, found.context_bytes, found.process_bytes) == (found.peak_bytes, 0, found.peak_bytes)
     assert (found.compile_seconds, found.joules) == (0.0, None), "nothing was compiled; a CPU has no counter"
-    assert found.token_seconds is None, "it was not asked for"
-
-
-def test_a_token_in_use_is_timed_too() -> None:
-    found = probe(replace(OWN, decodes=True))
-    assert found.token_seconds is not None and 0 < found.token_seconds < found.step_seconds
-
-
-def test_a_deeper_model_takes_longer_for_a_token() -> None:
-    shallow, deep = (
-        measure_step(replace(OWN, candidate=Candidate(replace(WIDE, depth=depth), Recipe(256)), decodes=True, timed=1))
-        for depth in (1, 12)
-    )
-    assert (shallow.token_seconds or 0.0) < (deep.token_seconds or 0.0)
-
-
-def test_nothing_is_said_beside(capfd: pytest.CaptureFixture[str]) -> None:
-    """Torch's profiler writes to the standard error of its own accord."""
-    probe(replace(OWN, timed=1))
-    measure_step(replace(OWN, timed=1))
-    assert capfd.readouterr().err == ""
+    assert found.token_seconds is None, "that was not asked for"
 
 
 def test_a_larger_step_takes_longer() -> None:
@@ -95,6 +77,24 @@ def test_a_larger_step_takes_longer() -> None:
     small, large = measure_step(OWN), measure_step(larger)
     assert small.step_seconds < large.step_seconds and small.peak_bytes < large.peak_bytes
     assert min(small.steps, large.steps) >= WARM_UP + 1 + TIMED
+
+
+def test_a_token_in_use_is_timed_where_that_is_asked_for() -> None:
+    """A deeper model takes longer; what is measured of a step is as without."""
+    small, large = (
+        measure_step(replace(OWN, candidate=Candidate(replace(WIDE, depth=depth), Recipe(512)), decodes=True))
+        for depth in (2, 16)
+    )
+    assert small.token_seconds is not None and large.token_seconds is not None
+    assert 0 < small.token_seconds < large.token_seconds < 1
+    assert small.peak_bytes == measure_step(OWN).peak_bytes
+
+
+@pytest.mark.parametrize("context", [1, 2, 7, 64])
+def test_a_token_is_timed_in_any_context(context: int) -> None:
+    short = Candidate(Architecture(1, 16, 2, 8, 1, 32, 256, context), Recipe(2 * context))
+    found = measure_step(ProbeRequest(short, Layout(1), decodes=True)).token_seconds
+    assert found is not None and 0 < found < 1
 
 
 def test_what_a_process_takes_is_reserved_and_context() -> None:
@@ -137,6 +137,29 @@ def test_an_error_is_named() -> None:
     error = ended(replace(OWN, device="nonsense"))
     assert error.kind == "failed"
     assert error.detail.startswith("RuntimeError: ") and "nonsense" in error.detail and "\n" not in error.detail
+
+
+@pytest.mark.parametrize(
+    ("error", "crowded", "kind", "detail"),
+    [
+        (MemoryError("so much"), False, "out_of_memory", "MemoryError: so much"),
+        (MemoryError("so much"), True, "failed", "cuda is filled by others"),
+        (ValueError("mine\nand more"), True, "failed", "ValueError: mine"),
+        (CrowdedError("cuda is used by others"), False, "failed", "cuda is used by others"),
+    ],
+)
+def test_a_device_that_others_fill_is_not_the_candidate_s_fault(
+    error: Exception, crowded: bool, kind: str, detail: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Such a probe says nothing, and the run itself waits for the device."""
+
+    def check(device: str, cap: int | None) -> None:
+        assert (device, cap) == ("cuda", 7)
+        if crowded:
+            raise CrowdedError("cuda is filled by others")
+
+    monkeypatch.setattr(probe_module, "check_uncrowded", check)
+    assert probe_module._ended(error, replace(OWN, device="cuda", cap_bytes=7)) == (kind, detail)
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="of a machine without a GPU")

@@ -16,8 +16,8 @@ from hypothesis import strategies as st
 
 from nas.calibration import Trace
 from nas.candidate import Architecture, Candidate, Deviation, Recipe
-from nas.cost import body_flops, recompute_flops
-from nas.measure import recorder
+from nas.cost import LOGITS_CHUNKS, body_flops, recompute_flops
+from nas.measure import trace as trace_module
 from nas.measure.memory import peak_bytes
 from nas.measure.probe import ProbeRequest, measure_step
 from nas.measure.trace import trace_step
@@ -31,19 +31,19 @@ makes for itself."""
 WIDE = Architecture(depth=3, width=128, heads=4, head_size=32, kv_heads=4, mlp_width=384, vocabulary=2048, context=128)
 SHORT = replace(WIDE, kv_heads=2, window=32, window_pattern="SSL")
 ODD = replace(WIDE, deviations=(Deviation(1, heads=2, kv_heads=1, mlp_width=200),))
-CASES = {  # candidate, sequences in a pass, recompute
-    "plain": (Candidate(WIDE, Recipe(512)), 4, False),
-    "AdamW, two passes": (Candidate(WIDE, Recipe(512, "adamw")), 2, False),
-    "windows, grouped": (Candidate(SHORT, Recipe(512)), 4, False),
-    "dropout, untied": (Candidate(replace(WIDE, tied=False), Recipe(512, dropout=0.1)), 4, False),
-    "recompute, one key head": (Candidate(replace(WIDE, kv_heads=1), Recipe(1024)), 8, True),
-    "recompute, all else": (Candidate(SHORT, Recipe(1024, "adamw", dropout=0.1)), 4, True),
+CASES = {
+    "plain": (Candidate(WIDE, Recipe(512)), Layout(4)),
+    "AdamW, two passes": (Candidate(WIDE, Recipe(512, "adamw")), Layout(2)),
+    "windows, grouped": (Candidate(SHORT, Recipe(512)), Layout(4)),
+    "dropout, untied": (Candidate(replace(WIDE, tied=False), Recipe(512, dropout=0.1)), Layout(4)),
+    "recompute, one key head": (Candidate(replace(WIDE, kv_heads=1), Recipe(1024)), Layout(8, recompute=True)),
+    "recompute, all else": (Candidate(SHORT, Recipe(1024, "adamw", dropout=0.1)), Layout(4, recompute=True)),
     "bytes, no norm of queries": (
         Candidate(replace(WIDE, depth=4, tied=False, qk_norm=False, vocabulary=256), Recipe(1024, "adamw")),
-        *(8, False),
+        Layout(8),
     ),
-    "a layer that deviates": (Candidate(ODD, Recipe(512)), 2, False),
-    "long": (Candidate(replace(WIDE, context=512, depth=2), Recipe(1024)), 2, False),
+    "a layer that deviates": (Candidate(ODD, Recipe(512)), Layout(2)),
+    "long": (Candidate(replace(WIDE, context=512, depth=2), Recipe(1024)), Layout(2)),
 }
 KINDS = [(backend, precision) for backend in ("cpu", "cuda") for precision in ("float32", "bfloat16")]
 case = pytest.mark.parametrize("name", CASES)
@@ -76,20 +76,31 @@ def attention_flops(architecture: Architecture) -> int:
 
 @case
 def test_the_peak_is_the_allocators(name: str) -> None:
-    candidate, micro_batch, recompute = CASES[name]
-    real = measure_step(ProbeRequest(candidate, Layout(micro_batch, recompute))).peak_bytes
+    candidate, layout = CASES[name]
+    real = measure_step(ProbeRequest(candidate, layout)).peak_bytes
     assert real > 4 * 2**20, "in less than that, constants dominate"
-    traced = trace_step(candidate, Layout(micro_batch, recompute))
+    traced = trace_step(candidate, layout)
     assert abs(traced.peak_bytes / real - 1) < ERROR
+
+
+@pytest.mark.parametrize("chunk", LOGITS_CHUNKS["cpu"])
+@pytest.mark.parametrize("recompute", [False, True])
+def test_the_peak_is_the_allocators_whatever_the_chunk(chunk: int, recompute: bool) -> None:
+    """Of a large vocabulary on a small body, where the loss holds the peak."""
+    wide = replace(WIDE, depth=1, vocabulary=8192)
+    candidate, layout = Candidate(wide, Recipe(1024)), Layout(8, recompute, chunk)
+    real = measure_step(ProbeRequest(candidate, layout)).peak_bytes
+    assert real > 4 * 2**20
+    assert abs(trace_step(candidate, layout).peak_bytes / real - 1) < ERROR
 
 
 @kind
 @case
 def test_flops_are_those_of_the_closed_form(name: str, backend: str, precision: str) -> None:
-    candidate, micro_batch, _ = CASES[name]
-    plain = trace_step(candidate, Layout(micro_batch), backend=backend, precision=precision)
+    candidate, layout = CASES[name]
+    plain = trace_step(candidate, replace(layout, recompute=False), backend=backend, precision=precision)
     assert plain.flops == step_flops(candidate)
-    lean = trace_step(candidate, Layout(micro_batch, True), backend=backend, precision=precision)
+    lean = trace_step(candidate, replace(layout, recompute=True), backend=backend, precision=precision)
     again = recompute_flops(candidate)
     if ONEDNN and (backend, precision) == ("cpu", "float32"):
         # Recomputing stops when the last tensor that a block keeps is there. An operator of torch keeps its inputs
@@ -98,7 +109,7 @@ def test_flops_are_those_of_the_closed_form(name: str, backend: str, precision: 
     assert lean.flops == step_flops(candidate) + again
     assert again >= recompute_flops(candidate)
     assert (plain.forward.flops, plain.optimizer.flops) == (lean.forward.flops, lean.optimizer.flops)
-    passes = candidate.sequences // micro_batch
+    passes = candidate.sequences // layout.micro_batch
     assert (plain.checkpoints, lean.checkpoints) == (0, passes * candidate.architecture.depth)
     attended = attention_flops(candidate.architecture) * candidate.sequences
     assert (plain.attention_flops, lean.attention_flops) == (3 * attended, 4 * attended)
@@ -118,9 +129,9 @@ def test_no_product_is_taken_for_free(name: str, backend: str, precision: str, m
         (counted if flops else free).add(func._overloadpacket.__name__)
         return flops
 
-    monkeypatch.setattr(recorder, "_flops", watched)
-    candidate, micro_batch, recompute = CASES[name]
-    trace_step(candidate, Layout(micro_batch, recompute), backend=backend, precision=precision)
+    monkeypatch.setattr(trace_module, "_flops", watched)
+    candidate, layout = CASES[name]
+    trace_step(candidate, layout, backend=backend, precision=precision)
     products = {own for own in counted | free if re.search(r"mm|linear|matmul|conv|attention|einsum|dot", own)}
     assert products == counted, "a product without a formula, or a formula of no product"
     assert len(products) >= 3 and free
@@ -160,6 +171,30 @@ def test_recompute_saves_memory_and_takes_work(index: int, own: tuple[str, str],
     assert lean.forward.flops == plain.forward.flops and lean.backward.flops > plain.backward.flops
     assert lean.backward.operators > plain.backward.operators
     assert lean.optimizer == plain.optimizer and lean.resident_bytes == plain.resident_bytes
+
+
+@settings(max_examples=6)
+@given(st.integers(0, 300), st.sampled_from(KINDS), st.integers(1, 4), st.booleans())
+def test_smaller_chunks_of_logits_save_memory_and_take_launches(
+    index: int, own: tuple[str, str], size: int, recompute: bool
+) -> None:
+    candidate, (backend, precision) = drawn(index, size), own
+    traces = [
+        trace_step(candidate, Layout(size, recompute, chunk), backend=backend, precision=precision)
+        for chunk in LOGITS_CHUNKS[backend]
+    ]
+    for large, small in pairwise(traces):
+        for a, b in zip(small.phases, large.phases, strict=True):
+            assert a.peak_bytes <= b.peak_bytes
+            assert a.operators >= b.operators and a.moved_bytes >= b.moved_bytes and a.flops == b.flops
+        assert small.optimizer == large.optimizer and small.backward == replace(
+            large.backward, peak_bytes=small.backward.peak_bytes
+        )
+    largest, *_, smallest = LOGITS_CHUNKS[backend]
+    logits = size * candidate.architecture.context * candidate.architecture.vocabulary
+    assert (traces[0] == traces[-1]) is (logits <= smallest)
+    if logits >= largest:
+        assert traces[-1].operators > traces[0].operators
 
 
 @settings(max_examples=6)
@@ -246,11 +281,11 @@ def test_nothing_is_left_of_it() -> None:
         gc.collect()
         return sum(issubclass(type(own), torch.Tensor) for own in gc.get_objects())
 
-    candidate, micro_batch, _ = CASES["windows, grouped"]
-    trace_step(candidate, Layout(micro_batch))  # what torch keeps from the first use of an operator
+    candidate, layout = CASES["windows, grouped"]
+    trace_step(candidate, layout)  # what torch keeps from the first use of an operator
     before = tensors()
     for backend, precision in KINDS:
-        trace_step(candidate, Layout(micro_batch, True), backend=backend, precision=precision)
+        trace_step(candidate, replace(layout, recompute=True), backend=backend, precision=precision)
     assert tensors() <= before
 
 

@@ -49,7 +49,7 @@ PROFILE = DeviceProfile(
     fingerprint_here("cpu", 1, "float32"),
     Speed(5e-11, 5e-10, 1e-5, error=0.2),
     Calibration(MemoryFit(100_000.0, 1.0, 0.02), TimeFit(5e-11, 5e-11, 1e-11, 1e-5, mean_error=0.1, error=0.2)),
-    DecodeFit(1e-5, 1e-10, 0.1),
+    DecodeFit(3e-6, 1e-10, error=0.2),
     probes=10,
 )
 COMMAND = (sys.executable, "-m", "services.cli.main")

@@ -36,8 +36,10 @@ FORMS = {
     "weight_bytes": int,
     "step_flops": int,
 }
-COSTS = FORMS | {"peak_memory": int, "train_seconds": NUMBER, "latency_ms_per_kb": float}
-PROBED = COSTS | {"peak_memory_predicted": int}
+COSTS = FORMS | {"peak_memory": int}
+PLANNED = COSTS | {"train_seconds": float, "latency_ms_per_kb": float}
+PROBED = PLANNED | {"peak_memory_predicted": float}
+TIMED = PROBED | {"latency_ms_per_kb_predicted": float}
 PLAN = {
     "steps": int,
     "step_flops": int,
@@ -71,7 +73,7 @@ CANDIDATE = {
     "finished_at": MAYBE,
     "candidate": {"architecture": dict, "recipe": dict},
     "knobs": dict,
-    "costs": (PROBED, COSTS, FORMS),  # a rejected candidate has no plan, and no memory planned
+    "costs": (TIMED, PROBED, PLANNED, FORMS),  # a rejected candidate has no plan, and nothing that is told by it
     "plan": (PLAN, {}),
     "reason": str,
     "val_bpb": MAYBE,

@@ -25,8 +25,9 @@ from nas.records import (
     SearchRecord,
     SearchState,
     Verdict,
+    measured_cost,
 )
-from nas.spec import load_spec, parse_spec
+from nas.spec import PEAK_MEMORY, load_spec, parse_spec
 from nas.train.worker import Workshop
 from services.foreground import begin, drive_inline
 from services.ground import Ground
@@ -182,7 +183,7 @@ def test_a_search_that_nothing_disturbs(undisturbed: Scene) -> None:
         "nothing is charged before the first candidate"
     )
     assert list(undisturbed.home.artifacts.rglob("*.pt")) == []
-    probed = [own.number for own in undisturbed.candidates if "peak_memory_predicted" in own.costs]
+    probed = [own.number for own in undisturbed.candidates if measured_cost(own.costs, PEAK_MEMORY)]
     assert probed == [4], "the final run"
     assert record.started_at is not None and record.finished_at is not None
     assert not is_driven(undisturbed.store, undisturbed.id)

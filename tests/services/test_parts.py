@@ -206,7 +206,8 @@ def test_json_has_no_infinities(capsys: pytest.CaptureFixture[str]) -> None:
     assert [str(own) for own in Format] == ["table", "json", "id"]
 
 
-def test_a_search_goes_on_with_the_text_it_began_with(place: Place) -> None:
+def test_a_search_goes_on_with_the_text_it_began_with(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")  # as many as the profile that is known has, on any machine
     where = Home(place.home, f"sqlite:///{place.home}/nas.db")
     store = open_store(where.database)
     said: list[str] = []

@@ -46,10 +46,11 @@ def test_real_steps(place: Place) -> None:
     memory = told.json["peak_memory_bytes"]
     assert memory["measured"] == pytest.approx(memory["predicted"], rel=0.1)
     assert told.json["step_seconds"]["measured"] > 0
+    assert told.json["latency_ms_per_kb"]["measured"] > 0
     shown = place.run("profile", "candidate", "candidate.yaml", "--corpus", "texts/*.txt", "--measure")
     lines = dict(line.split(maxsplit=1) for line in shown.out.splitlines())
-    assert list(lines) == ["candidate", "parameters", "training", "use", "memory", "step", "device"]
-    for name in ("memory", "step"):
+    assert list(lines) == ["candidate", "parameters", "training", "use", "memory", "step", "latency", "device"]
+    for name in ("memory", "step", "latency"):
         assert "predicted" in lines[name] and "measured" in lines[name]
 
 
@@ -67,7 +68,7 @@ def test_a_device_of_the_catalogue_is_estimated(place: Place) -> None:
     told = place.run(*arguments, "-o", "json").json
     assert schema.conforms(told, schema.PROFILED) == []
     assert (told["estimated"], told["device"]) == (True, listed_devices()["rtx-4090"].name)
-    assert {told[name]["method"] for name in ("peak_memory_bytes", "step_seconds")} == {"listed"}
+    assert {told[name]["method"] for name in ("peak_memory_bytes", "step_seconds", "latency_ms_per_kb")} == {"listed"}
     shown = place.run(*arguments).out
     assert "estimated from its data sheet" in shown and "predicted" not in shown
 

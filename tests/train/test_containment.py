@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from contextlib import nullcontext
 
 import pytest
 
@@ -13,6 +14,7 @@ from nas.plan import Layout
 from nas.train import containment
 from nas.train.containment import BESIDE_BYTES, HEADROOM, check_uncrowded, contained, data_bytes
 from nas.train.worker import is_out_of_memory
+from nas.units import format_bytes
 
 MIB = 2**20
 PROLOGUE = """
@@ -105,18 +107,20 @@ def test_a_gpu_that_others_fill_is_not_the_candidate_s_fault(monkeypatch: pytest
 
 
 @pytest.mark.parametrize(
-    ("device", "cap", "left", "crowded"),
+    ("device", "cap", "had", "crowded"),
     [
-        ("cuda", 100 * MIB, 99 * MIB, True),
-        ("cuda:1", 100 * MIB, 0, True),
-        ("cuda", 100 * MIB, 100 * MIB, False),  # it had all that it was allowed, and it was not enough
-        ("cuda", None, 0, False),
-        ("cpu", 100 * MIB, 0, False),  # the kernel keeps the cap, whatever others have
+        ("cuda", 25 * MIB, 10 * MIB, True),
+        ("cuda:1", 25 * MIB, 25 * MIB - 1, True),
+        ("cuda", 25 * MIB, 25 * MIB, False),  # it had all that it was allowed: that was not enough
+        ("cuda", 25 * MIB, 100 * MIB, False),
+        ("cuda", None, 0, False),  # it was allowed what there is
+        ("cpu", 25 * MIB, 0, False),  # its data is limited, whatever others have
     ],
 )
-def test_who_is_to_blame_for_running_out_of_memory(device: str, cap: int | None, left: int, crowded: bool) -> None:
-    if not crowded:
-        check_uncrowded(device, cap, lambda name: left)
-        return
-    with pytest.raises(CrowdedError, match=f"{device} was filled by others: .* left of 100 MiB"):
-        check_uncrowded(device, cap, lambda name: left)
+def test_who_is_to_blame_for_too_little_memory(device: str, cap: int | None, had: int, crowded: bool) -> None:
+    asked: list[str] = []
+    with pytest.raises(CrowdedError) if crowded else nullcontext() as raised:
+        check_uncrowded(device, cap, lambda name: asked.append(name) or had)  # type: ignore[func-returns-value]
+    if crowded:
+        assert str(raised.value) == f"{device} was filled by others: {format_bytes(had)} left of 25 MiB"
+    assert asked == ([device] if cap and device != "cpu" else [])

@@ -1,8 +1,11 @@
 import pytest
 import torch
 import torch.nn.functional as F
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from torch import Tensor
 
+from nas.cost import LOGITS_CHUNKS
 from nas.train.loss import chunk_rows, linear_cross_entropy, token_losses
 
 
@@ -25,6 +28,22 @@ def test_value_and_gradients(rows: int, elements: int) -> None:
     torch.testing.assert_close(found, expected)
     ours, theirs = (torch.autograd.grad(3 * value, (hidden, weight)) for value in (found, expected))
     torch.testing.assert_close(ours, theirs)
+
+
+@given(st.integers(1, 40), st.integers(2, 30), st.integers(1, 2000), st.sampled_from([torch.float32, torch.bfloat16]))
+@settings(max_examples=40)
+def test_the_chunk_is_only_how(rows: int, vocabulary: int, chunk: int, dtype: torch.dtype) -> None:
+    """Of any size it gives what one chunk of all logits gives, and so do those that the layouts choose among."""
+    hidden, weight, targets = problem(rows, 4, vocabulary, torch.float32)
+    hidden = hidden.detach().to(dtype).requires_grad_()
+    whole, *others = (
+        linear_cross_entropy(hidden, weight, targets, own) for own in (rows * vocabulary, chunk, *LOGITS_CHUNKS["cpu"])
+    )
+    expected = torch.autograd.grad(whole, (hidden, weight))
+    rounding = {} if dtype is torch.float32 else {"atol": 0.02, "rtol": 0.02}  # products are rounded chunk by chunk
+    for found in others:
+        torch.testing.assert_close(found, whole, **rounding)
+        torch.testing.assert_close(torch.autograd.grad(found, (hidden, weight)), expected, **rounding)
 
 
 def test_gradients_by_differences() -> None:
@@ -70,6 +89,7 @@ def test_a_target_that_is_certain_costs_nothing() -> None:
     [
         (100, 256, 2**20, 100),
         (10_000, 256, 2**20, 4096),
+        (10_000, 256, 2**16, 256),
         (10, 2**21, 2**20, 1),  # never less than a row
         (10_000, 2**16, 2**20, 16),
         (10_000, 2**16, 2**26, 1024),

@@ -1,6 +1,8 @@
 """An assignment carried out by the real training."""
 
 import math
+import resource
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -10,7 +12,7 @@ import pytest
 import torch
 
 from nas.candidate import Architecture, Candidate, Recipe
-from nas.cost import cost, latency_ms_per_kb
+from nas.cost import cost, memory_bound
 from nas.curve import RUNGS
 from nas.data.depot import Depot
 from nas.data.evaluation import EvaluationSet
@@ -22,7 +24,8 @@ from nas.records import CurvePoint, Verdict
 from nas.train import worker
 from nas.train.artifact import FILES, load_artifact
 from nas.train.checkpoint import CHECKPOINT
-from nas.train.worker import Probed, Workshop, carry_out
+from nas.train.containment import BESIDE_BYTES
+from nas.train.worker import Probed, Workshop, carry_out, is_out_of_memory
 from nas.units import format_bytes
 
 ARCHITECTURE = Architecture(
@@ -310,32 +313,58 @@ class Prober:
         return self.answer
 
 
-def probed(assignment: Assignment, cap: int | None = None, latency: float | None = None) -> Assignment:
+def probed(assignment: Assignment, cap: int | None = None, limit: float | None = None, context: int = 0) -> Assignment:
     plan = assignment.plan
     more = replace(plan, probe_steps=3, eval_flops=plan.eval_flops + 3 * plan.step_flops)
-    return replace(assignment, plan=more, memory_cap=cap, context_bytes=10, latency_limit=latency)
+    return replace(assignment, plan=more, memory_cap=cap, latency_limit=limit, context_bytes=context)
+
+
+GIB = 2**30
+
+
+def more_than(cap: int) -> int:
+    """What a run is said to have needed that was out of memory."""
+    return round(1.05 * cap)
 
 
 @pytest.mark.parametrize(
-    ("answer", "cap", "kind", "measured", "said"),
+    ("answer", "cap", "context", "kind", "measured", "said"),
     [
-        (Probed(1000), None, "completed", 1010, ""),
-        (Probed(1000), 2**30, "completed", 1010, ""),
-        (Probed(2**30 + 2**29), 2**30, "out_of_memory", 2**30 + 2**29 + 10, "1.5 GiB measured, 1 GiB allowed"),
-        (ProbeError("out_of_memory", "x"), 2**30, "out_of_memory", 2**30 + 10, "the probe ran out of memory: x"),
-        (ProbeError("out_of_memory", "x"), None, "out_of_memory", None, "the probe ran out of memory: x"),
-        (ProbeError("hung", "x"), 2**30, "completed", None, ""),
-        (ProbeError("died", "x"), None, "completed", None, ""),
+        (Probed(1000), None, 0, "completed", 1000, ""),
+        (Probed(1000), GIB, 0, "completed", 1000, ""),
+        (Probed(1000), GIB, 500, "completed", 1500, ""),  # of the device, beside its tensors
+        (Probed(GIB), GIB, 500, "completed", GIB + 500, ""),
+        (Probed(GIB + 1), GIB, 0, "out_of_memory", GIB + 1, "1 GiB measured, 1 GiB allowed"),
+        (Probed(2 * GIB), GIB, GIB, "out_of_memory", 3 * GIB, "3 GiB measured, 2 GiB allowed"),
+        (ProbeError("out_of_memory", "x"), GIB, 0, "out_of_memory", more_than(GIB), "the probe ran out of memory: x"),
+        (
+            ProbeError("out_of_memory", "x"),
+            GIB,
+            500,
+            "out_of_memory",
+            more_than(GIB + 500),
+            "the probe ran out of memory: x",
+        ),
+        (ProbeError("out_of_memory", "x"), None, 500, "out_of_memory", None, "the probe ran out of memory: x"),
+        (ProbeError("hung", "x"), GIB, 0, "completed", None, ""),
+        (ProbeError("died", "x"), None, 0, "completed", None, ""),
     ],
 )
 def test_a_probe_decides_whether_it_is_trained(
-    workshop: Workshop, answer: Probed | ProbeError, cap: int | None, kind: str, measured: int | None, said: str
+    workshop: Workshop,
+    answer: Probed | ProbeError,
+    cap: int | None,
+    context: int,
+    kind: str,
+    measured: int | None,
+    said: str,
 ) -> None:
-    """What its process takes beside tensors, 10 bytes, counts; out of memory, it needed its cap at least."""
+    """Who is out of memory needed more than was allowed."""
     prober, listener = Prober(answer), Listener()
-    assignment = probed(assignment_of(workshop.texts), cap)
+    assignment = probed(assignment_of(workshop.texts), cap, context=context)
     outcome = listener.carry_out(assignment, replace(workshop, probe=prober))
     assert (outcome.kind, outcome.measured.get("peak_memory"), outcome.detail) == (kind, measured, said)
+    assert "latency_ms_per_kb" not in outcome.measured
     assert prober.asked == [("cpu", 1)]
     if kind == "completed":
         assert outcome.eval_flops == assignment.plan.eval_flops
@@ -380,29 +409,168 @@ def test_a_plan_without_a_probe_has_none(workshop: Workshop) -> None:
     assert prober.asked == []
 
 
-# --- a device that others fill ---
+# --- how fast it writes ---
 
 
-@pytest.mark.parametrize("when", ["before", "meanwhile"])
-def test_a_run_that_others_left_no_room_is_tried_again(
-    workshop: Workshop, monkeypatch: pytest.MonkeyPatch, when: str
+def latency_of(texts: Texts, token_seconds: float) -> float:
+    return 1e6 * token_seconds / texts.bytes_per_token(256)
+
+
+@pytest.mark.parametrize(
+    ("token_seconds", "limit", "kind"),
+    [
+        (None, None, "completed"),  # nobody asked
+        (None, 1e-9, "completed"),  # nobody could tell
+        (0.002, math.inf, "completed"),  # measured, and no limit
+        (0.002, 2.5, "completed"),
+        (0.002, 2.0, "completed"),  # at the limit is within it
+        (0.002, 1.9, "over_limit"),
+    ],
+)
+def test_a_limit_on_what_the_probe_measures(
+    workshop: Workshop, token_seconds: float | None, limit: float | None, kind: str
 ) -> None:
-    """There is no GPU here to be filled: the moments at which its memory is looked at say that it is."""
+    """In milliseconds for a byte here, so that what the text's tokens hold does not matter."""
+    prober, listener = Prober(Probed(1000, token_seconds)), Listener()
+    allowed = None if limit is None else latency_of(workshop.texts, limit / 1000)
+    assignment = probed(assignment_of(workshop.texts), limit=allowed)
+    outcome = listener.carry_out(assignment, replace(workshop, probe=prober))
+    assert outcome.kind == kind
+    expected = {} if token_seconds is None else {"latency_ms_per_kb": latency_of(workshop.texts, token_seconds)}
+    assert outcome.measured == {"peak_memory": 1000, **expected}
+    if kind == "over_limit":
+        assert (outcome.train_flops, outcome.eval_flops) == (0, 3 * assignment.plan.step_flops)
+        assert outcome.detail == (
+            f"latency_ms_per_kb: {expected['latency_ms_per_kb']:.3g} ms measured, {allowed:.3g} ms allowed"
+        )
+        assert listener.points == []
 
-    def crowded(*asked: object) -> None:
-        raise CrowdedError("cuda is used by others")
+
+def test_who_is_over_both_limits_was_out_of_memory(workshop: Workshop) -> None:
+    prober = Prober(Probed(GIB + 1, 1.0))
+    assignment = probed(assignment_of(workshop.texts), GIB, limit=1e-9)
+    outcome = Listener().carry_out(assignment, replace(workshop, probe=prober))
+    assert outcome.kind == "out_of_memory"
+    assert outcome.measured.keys() == {"peak_memory", "latency_ms_per_kb"}
+
+
+@pytest.mark.parametrize("kind", ["completed", "stopped", "diverged", "interrupted", "out_of_memory"])
+def test_what_was_measured_is_told_however_it_ends(workshop: Workshop, kind: str) -> None:
+    prober, listener = Prober(Probed(1000, 0.002)), Listener()
+    assignment = probed(assignment_of(workshop.texts, WILD if kind == "diverged" else CANDIDATE), limit=math.inf)
+    machine = replace(workshop, probe=prober)
+    if kind == "stopped":
+        listener = Listener(lambda point: Verdict.STOP)
+    elif kind == "interrupted":
+        listener = halting_at(0.4)
+    elif kind == "out_of_memory":
+        machine = replace(machine, texts=Hungry(workshop.texts.corpus, workshop.texts.folder))
+    outcome = listener.carry_out(assignment, machine)
+    assert outcome.kind == kind
+    assert outcome.measured == {"peak_memory": 1000, "latency_ms_per_kb": latency_of(workshop.texts, 0.002)}
+
+
+# --- memory that is not there ---
+
+
+@pytest.mark.parametrize(
+    ("probe", "cap", "context", "measured"),
+    [
+        (None, None, 0, {}),
+        (None, 2 * GIB, 0, {"peak_memory": more_than(2 * GIB)}),
+        (None, 2 * GIB, 500, {"peak_memory": more_than(2 * GIB + 500)}),
+        (1000, 2 * GIB, 0, {"peak_memory": more_than(2 * GIB)}),  # the probe was wrong
+    ],
+)
+def test_who_runs_out_of_memory_in_training_needed_more_than_its_cap(
+    workshop: Workshop, probe: int | None, cap: int | None, context: int, measured: dict[str, int]
+) -> None:
+    machine = replace(workshop, texts=Hungry(workshop.texts.corpus, workshop.texts.folder))
+    assignment = replace(assignment_of(workshop.texts), memory_cap=cap, context_bytes=context)
+    if probe is not None:
+        assignment, machine = probed(assignment, cap), replace(machine, probe=Prober(Probed(probe)))
+    outcome = Listener().carry_out(assignment, machine)
+    assert (outcome.kind, outcome.measured) == ("out_of_memory", measured)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="RLIMIT_DATA counts mappings on Linux alone")
+def test_ten_times_the_cap_ends_a_run_and_nothing_else(workshop: Workshop) -> None:
+    """A real limit. What was there before is there after it, and the next run is as good as any."""
+    limit = resource.getrlimit(resource.RLIMIT_DATA)
+    expected = Listener().carry_out(
+        assignment_of(workshop.texts), replace(workshop, artifacts=workshop.artifacts / "a")
+    )
+    large = Candidate(ARCHITECTURE, Recipe(batch_tokens=2**20))
+    needed = memory_bound(large, large.sequences)
+    cap = needed // 10
+    assert needed > 2 * (1.5 * cap + BESIDE_BYTES), "the bound is at most twice what is needed"
+    plan = replace(assignment_of(workshop.texts).plan, micro_batch=large.sequences, accumulation=1)
+    assignment = replace(assignment_of(workshop.texts), candidate=large, plan=plan, memory_cap=cap)
+    listener = Listener()
+    outcome = listener.carry_out(assignment, workshop)
+    assert (outcome.kind, outcome.measured, listener.points) == ("out_of_memory", {"peak_memory": more_than(cap)}, [])
+    assert outcome.detail.startswith(f"out of memory, {format_bytes(plan.memory_bytes)} predicted")
+    assert resource.getrlimit(resource.RLIMIT_DATA) == limit
+    following = replace(assignment_of(workshop.texts), number=8, memory_cap=cap)
+    then = Listener().carry_out(following, workshop)
+    same = replace(then, number=7, artifact=expected.artifact, seconds=0.0)
+    assert same == replace(expected, seconds=0.0)
+
+
+class Crowd:
+    """Others fill the device, at the first ``times`` that it is looked at."""
+
+    def __init__(self, times: int) -> None:
+        self.times = times
 
     @contextmanager
-    def no_room(device: str, cap: int | None, *, compiles: bool) -> Iterator[None]:
-        if when == "before":
-            crowded()
+    def contained(self, device: str, cap: int | None, *, compiles: bool = False) -> Iterator[None]:
+        self.look(device, cap)
         yield
-        raise torch.OutOfMemoryError("CUDA out of memory")
 
-    monkeypatch.setattr(worker, "contained", no_room)
-    monkeypatch.setattr(worker, "check_uncrowded", crowded)
-    listener = Listener()
-    assignment = probed(assignment_of(workshop.texts), 2**30)
-    outcome = listener.carry_out(assignment, replace(workshop, probe=Prober(Probed(1000))))
-    assert (outcome.kind, outcome.measured) == ("interrupted", {"peak_memory": 1010})
-    assert listener.notes == ["cuda is used by others"]
+    def look(self, device: str, cap: int | None) -> None:
+        self.times -= 1
+        if self.times >= 0:
+            raise CrowdedError(f"{device} is used by others")
+
+
+def test_a_device_that_others_fill_interrupts(workshop: Workshop, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What its probe measured is kept, and it goes on as if nothing had been."""
+    monkeypatch.setattr(worker, "contained", Crowd(1).contained)
+    machine, listener = replace(workshop, probe=Prober(Probed(1000, 0.002))), Listener()
+    assignment = probed(assignment_of(workshop.texts), limit=math.inf)
+    outcome = listener.carry_out(assignment, machine)
+    assert (outcome.kind, outcome.train_flops, outcome.seconds) == ("interrupted", 0, 0.0)
+    assert outcome.measured.keys() == {"peak_memory", "latency_ms_per_kb"}
+    assert (listener.points, listener.notes) == ([], ["cpu is used by others"])
+    then = Listener().carry_out(replace(assignment, attempt=1), machine)
+    assert then.kind == "completed" and then.measured == {}
+
+
+@pytest.mark.parametrize(("crowded", "kind"), [(0, "out_of_memory"), (1, "interrupted")])
+def test_who_was_out_of_memory_because_of_others_is_not_to_blame(
+    workshop: Workshop, monkeypatch: pytest.MonkeyPatch, crowded: int, kind: str
+) -> None:
+    monkeypatch.setattr(worker, "check_uncrowded", Crowd(crowded).look)
+    texts, listener = Hungry(workshop.texts.corpus, workshop.texts.folder), Listener()
+    assignment = replace(assignment_of(workshop.texts), memory_cap=2 * GIB)
+    outcome = listener.carry_out(assignment, replace(workshop, texts=texts))
+    last = listener.points[-1]
+    assert (outcome.kind, outcome.train_flops, outcome.seconds) == (kind, last.flops, last.seconds)
+    assert outcome.measured == ({} if crowded else {"peak_memory": more_than(2 * GIB)})
+    assert listener.notes == (["cpu is used by others"] if crowded else [])
+
+
+@pytest.mark.parametrize(
+    ("error", "is_one"),
+    [
+        (MemoryError(), True),
+        (torch.OutOfMemoryError("CUDA out of memory"), True),
+        (RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried to allocate 1"), True),
+        (RuntimeError("could not create a primitive"), True),
+        (RuntimeError("shapes do not match"), False),
+        (CrowdedError("cuda is used by others"), False),
+    ],
+)
+def test_errors_of_memory(error: Exception, is_one: bool) -> None:
+    assert is_out_of_memory(error) is is_one

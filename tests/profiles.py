@@ -7,7 +7,6 @@ from nas.candidate import Candidate
 from nas.plan import Layout, Speed
 
 FINGERPRINT = Fingerprint("cpu", "a processor", "", 2**34, "", "2.13.0+cpu", "", 1, "float32")
-DECODE = DecodeFit(1e-6, 1e-9, 0.5)
 SPEED = Speed(1e-9, 2e-9, 3e-6, error=0.25, device="cpu", threads=2)
 DECODE = DecodeFit(1e-6, 1e-9, error=0.25)
 

@@ -188,7 +188,7 @@ def test_the_gate_by_predicted_memory(factor: int, layout: Layout, admitted: boo
         trace = traced(candidate, layout)
         return trace_of(factor * trace.peak_bytes, trace.flops)
 
-    own, _ = predicting(larger)
+    own, asked = predicting(larger)
     memory = 200_000
     verdict = own.admit(CANDIDATE, Allowance(100 * STEP, memory=memory))
     assert isinstance(verdict, Admitted) is admitted

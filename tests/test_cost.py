@@ -12,7 +12,6 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from nas.candidate import Architecture, Candidate, Deviation, Recipe
 from nas.cost import (
-    COST_NAMES,
     LOGITS_CHUNKS,
     Cost,
     body_flops,

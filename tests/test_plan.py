@@ -148,8 +148,7 @@ LOOSE, LEAN = Layout(8, False, CHUNKS[0]), Layout(1, True, CHUNKS[-1])
 
 
 @given(st.integers(0, 40), st.integers(0, 2**28))
-def test_the_fastest_layout_that_fits_by_closed_forms(index: int, memory: int) -> None:
-    """What computes nothing again, then the largest passes, then the largest chunks; else the leanest."""
+def test_the_largest_micro_batch_that_fits(index: int, memory: int) -> None:
     candidate = tiny().decode(tiny().uniform(index))
     layout, needed = lay_out(candidate, memory)
     assert candidate.sequences % layout.micro_batch == 0

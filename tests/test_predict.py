@@ -83,9 +83,3 @@ def test_a_share_of_a_device_is_of_its_memory_or_of_its_time(peak: int, operator
     own = Predictor(Written(lambda *_: trace_of(peak, 100, operators=operators)), profile, profile)
     assert own.share(CANDIDATE, TWO) == share
     assert own.backend == "cuda"
-
-
-def test_what_compiling_brings_is_the_profile_s_word() -> None:
-    own, _ = predictor()
-    assert own.speedup(CANDIDATE, FOUR) == 101 / 1000
-    assert own.speedup(CANDIDATE, FOUR, alone=True) is None, "it has no compiled probes"

@@ -26,8 +26,9 @@ class Run:
     seed: int = 0
 
     @property
-    def key(self) -> tuple[tuple[Any, ...], int]:
-        return tuple(self.knobs.values()), self.seed
+    def key(self) -> tuple[tuple[tuple[str, Any], ...], int]:
+        """Whatever the order of the knobs."""
+        return tuple(sorted(self.knobs.items())), self.seed
 
 
 def space() -> Space:

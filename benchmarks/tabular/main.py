@@ -6,16 +6,18 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from benchmarks.corpora import NAMES
+from benchmarks.machine import machine
 from benchmarks.tabular.grid import COMPUTE, runs, space
 from benchmarks.tabular.make import Job, make
 from benchmarks.tabular.shelf import Shelf
+from benchmarks.tabular.table import FOLDER, pack, table_of
 from nas.units import parse_flops
 from services.home import home
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.tabular")
-    parser.add_argument("task", choices=["make", "status"])
+    parser.add_argument("task", choices=["make", "status", "pack"])
     parser.add_argument("--corpus", choices=NAMES, default="austen")
     parser.add_argument("--compute", default=f"{COMPUTE:g}", help="training FLOPs of a run")
     parser.add_argument("--device", default="cpu")
@@ -29,4 +31,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     wanted = [Job(run, given.corpus, folder, compute, given.device) for run in runs(space())[: given.limit]]
     if given.task == "make":
         make(shelf, wanted, given.workers, lambda line: print(line, file=sys.stderr, flush=True))
+    if given.task == "pack":
+        about = {
+            "corpus": given.corpus,
+            "compute": compute,
+            "machine": machine(given.device),
+            "space": space().to_dict(),
+        }
+        pack(table_of(shelf, about), FOLDER / f"{given.corpus}.json.xz")
     print(f"{sum(job.run in shelf for job in wanted)} of {len(wanted)} runs are there: {shelf.path}")

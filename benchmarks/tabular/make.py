@@ -41,6 +41,8 @@ def texts(name: str, folder: Path) -> Texts:
 def make(shelf: Shelf, wanted: Sequence[Job], workers: int, tell: Callable[[str], None]) -> None:
     """Trains what is wanted and not on the shelf. Ended at any moment, it loses no more than what is in training."""
     missing = [job for job in wanted if job.run not in shelf]
+    if not missing:
+        return
     for vocabulary in sorted({job.run.knobs["vocabulary"] for job in missing}):
         texts(missing[0].corpus, missing[0].cache).shard("train", vocabulary)  # once, and not in each worker
     began = time.monotonic()

@@ -18,7 +18,7 @@ class Shelf:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._runs = {(tuple(own.knobs.values()), own.seed): own for own in _read(path)}
+        self._runs = {Run(own.knobs, own.seed).key: own for own in _read(path)}
 
     def __len__(self) -> int:
         return len(self._runs)
@@ -47,7 +47,7 @@ class Shelf:
             file.write(json.dumps(run.to_dict()).encode() + b"\n")
             file.flush()
             os.fsync(file.fileno())
-        self._runs[tuple(run.knobs.values()), run.seed] = run
+        self._runs[Run(run.knobs, run.seed).key] = run
 
 
 def _read(path: Path) -> list[Trained]:

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from nas.calibration import Trace
 from nas.candidate import Architecture, Candidate, Deviation, Recipe
 from nas.cost import LOGITS_CHUNKS, body_flops, recompute_flops
-from nas.measure import trace as trace_module
+from nas.measure import recorder
 from nas.measure.memory import peak_bytes
 from nas.measure.probe import ProbeRequest, measure_step
 from nas.measure.trace import trace_step
@@ -129,7 +129,7 @@ def test_no_product_is_taken_for_free(name: str, backend: str, precision: str, m
         (counted if flops else free).add(func._overloadpacket.__name__)
         return flops
 
-    monkeypatch.setattr(trace_module, "_flops", watched)
+    monkeypatch.setattr(recorder, "_flops", watched)
     candidate, layout = CASES[name]
     trace_step(candidate, layout, backend=backend, precision=precision)
     products = {own for own in counted | free if re.search(r"mm|linear|matmul|conv|attention|einsum|dot", own)}

@@ -1,14 +1,12 @@
 """What is put together from shallow traces against traces of the whole, and what is kept."""
 
 from dataclasses import replace
-from itertools import product
 from typing import Any
 
 import pytest
 
 from nas.calibration import Trace
 from nas.candidate import Architecture, Candidate, Deviation, Recipe
-from nas.cost import LOGITS_CHUNKS
 from nas.measure import tracer as tracer_module
 from nas.measure.trace import trace_step
 from nas.measure.tracer import SHALLOW, Tracer
@@ -16,8 +14,6 @@ from nas.plan import Layout
 from nas.space import load_space
 
 SMALL = Architecture(depth=4, width=16, heads=2, head_size=8, kv_heads=1, mlp_width=32, vocabulary=256, context=64)
-TWO = Layout(2)
-
 TWO = Layout(2)
 
 

@@ -374,28 +374,6 @@ def test_a_probe_decides_whether_it_is_trained(
         assert listener.points == []
 
 
-@pytest.mark.parametrize(
-    ("token_seconds", "limit", "kind"),
-    [
-        (1e-3, 1e9, "completed"),
-        (1e-3, math.inf, "completed"),  # it is measured, and has no limit
-        (1e-3, 1e-3, "over_limit"),
-        (None, 1e-3, "completed"),  # the probe did not say
-    ],
-)
-def test_what_is_too_slow_is_not_trained(
-    workshop: Workshop, token_seconds: float | None, limit: float, kind: str
-) -> None:
-    listener, assignment = Listener(), probed(assignment_of(workshop.texts), latency=limit)
-    outcome = listener.carry_out(assignment, replace(workshop, probe=Prober(Probed(1000, token_seconds))))
-    expected = None if token_seconds is None else latency_ms_per_kb(1e-3, workshop.texts.bytes_per_token(256))
-    assert (outcome.kind, outcome.measured.get("latency_ms_per_kb")) == (kind, expected)
-    assert (listener.points == []) is (kind == "over_limit")
-    if kind == "over_limit":
-        assert outcome.detail == f"latency_ms_per_kb: {expected:.3g} ms measured, 0.001 ms allowed"
-        assert outcome.eval_flops == 3 * assignment.plan.step_flops
-
-
 def test_only_the_first_attempt_is_probed_and_all_are_charged_alike(workshop: Workshop) -> None:
     prober, assignment = Prober(Probed(1000)), probed(assignment_of(workshop.texts))
     outcome = Listener().carry_out(replace(assignment, attempt=1), replace(workshop, probe=prober))

@@ -359,7 +359,8 @@ class Search:
         """``spent``: seconds that earlier attempts took of the candidate's time."""
         budget, final = self.spec.budget, record.origin is Origin.FINAL
         left = (budget.total.time if final else budget.search_time) - self.elapsed
-        own = math.inf if final else budget.candidate.time - spent
+        most = self.spec.limits.train_seconds if final else self._grant.seconds
+        own = math.inf if most is None else most - spent
         deadline = max(0.0, min(left, own))
         appraiser, share = self._devices.appraiser(device_of(record)), record.plan.get("share", 1.0)
         return Assignment(
@@ -373,13 +374,16 @@ class Search:
             final=final,
             memory_cap=appraiser.cap(self._grant, share),
             context_bytes=appraiser.context_bytes,
-            latency_limit=self._latency_limit(final=final),
+            latency_limit=self._latency_limit(record),
         )
 
-    def _latency_limit(self, *, final: bool) -> float | None:
-        """The final run is measured and never refused: there is nothing to take its place."""
+    def _latency_limit(self, record: CandidateRecord) -> float | None:
+        """``None`` where latency is not named, or measured already. The final run is measured and never refused: there
+        is nothing to take its place."""
+        if not self.spec.names_latency or measured_cost(record.costs, LATENCY) is not None:
+            return None
         limit = self.spec.limits.latency_ms_per_kb
-        return (math.inf if final or limit is None else limit) if self.spec.names_latency else None
+        return math.inf if record.origin is Origin.FINAL or limit is None else limit
 
     def _resume(self, record: CandidateRecord, device: str) -> Assignment:
         """A further attempt of a candidate whose last one was lost; its reservation still stands."""

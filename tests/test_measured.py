@@ -282,6 +282,17 @@ def test_what_was_measured_survives_an_interruption_and_its_driver(
     assert [own.number for own in prober.asked].count(0) == 1
 
 
+def test_who_was_lost_before_anybody_heard_is_measured_by_the_next_attempt(make: Worlds) -> None:
+    world, prober = latent(make, budget=SMALL), Prober()
+    lost = world.enter().next()  # the driver dies with its worker
+    assert isinstance(lost, Assignment) and lost.latency_limit is not None
+    world.run(world.enter(), engine_of(world, prober))
+    done = world.candidates[lost.number]
+    assert done.state is CandidateState.COMPLETED
+    assert measured_cost(done.costs, "latency_ms_per_kb") == measured_latency(world, done)
+    assert [(own.number, own.attempt) for own in prober.asked].count((lost.number, 1)) == 1
+
+
 def test_candidates_in_training_compare_by_what_was_predicted(make: Worlds) -> None:
     """Whether they were measured or not: else who was measured first would be judged by another cost."""
     world, prober = latent(make, method={"policy": "default"}), Prober()

@@ -156,7 +156,8 @@ def _request(assignment: Assignment, workshop: Workshop) -> Request:
 def _probe(assignment: Assignment, workshop: Workshop, note: Callable[[str], None]) -> dict[str, float]:
     """What real steps took, by the names of costs, where the plan wants some; nothing too where they came to nothing,
     which is noted: the run is contained all the same. Raises `ProbeError` when they run out of memory."""
-    if workshop.probe is None or not assignment.plan.probe_steps or assignment.attempt:
+    wanted = assignment.plan.probe_steps and (not assignment.attempt or assignment.latency_limit is not None)
+    if workshop.probe is None or not wanted:  # a further attempt has its cap, and latency only if nobody heard of it
         return {}
     threads = workshop.all_threads if assignment.final else workshop.threads
     try:

@@ -381,6 +381,13 @@ def test_only_the_first_attempt_is_probed_and_all_are_charged_alike(workshop: Wo
     assert outcome.eval_flops == assignment.plan.eval_flops
 
 
+def test_a_further_attempt_measures_latency_that_nobody_heard_of(workshop: Workshop) -> None:
+    prober, assignment = Prober(Probed(1000, 1e-3)), probed(assignment_of(workshop.texts), limit=math.inf)
+    outcome = Listener().carry_out(replace(assignment, attempt=1), replace(workshop, probe=prober))
+    assert len(prober.asked) == 1 and outcome.measured["latency_ms_per_kb"] > 0
+    assert outcome.eval_flops == assignment.plan.eval_flops, "charged once"
+
+
 def test_a_plan_without_a_probe_has_none(workshop: Workshop) -> None:
     prober = Prober(Probed(1000))
     Listener().carry_out(assignment_of(workshop.texts), replace(workshop, probe=prober))
@@ -521,7 +528,8 @@ def test_a_device_that_others_fill_interrupts(workshop: Workshop, monkeypatch: p
     assert (outcome.kind, outcome.train_flops, outcome.seconds) == ("interrupted", 0, 0.0)
     assert outcome.measured.keys() == {"peak_memory", "latency_ms_per_kb"}
     assert (listener.points, listener.notes) == ([], ["cpu is used by others"])
-    then = Listener().carry_out(replace(assignment, attempt=1), machine)
+    heard = replace(assignment, attempt=1, latency_limit=None)  # as a driver gives it that knows what was measured
+    then = Listener().carry_out(heard, machine)
     assert then.kind == "completed" and then.measured == {}
 
 

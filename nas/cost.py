@@ -137,7 +137,7 @@ def evaluation_flops(architecture: Architecture, windows: int, scored_tokens: in
     return windows * body_flops(architecture) + scored_tokens * 2 * architecture.width * architecture.vocabulary
 
 
-LOGITS_CHUNKS = {"cpu": (2**20, 2**18, 2**16), "cuda": (2**26, 2**24, 2**22)}
+LOGITS_CHUNKS = {"cpu": (2**20, 2**18), "cuda": (2**26, 2**24, 2**22)}
 """Logits that the loss makes at once (`nas.train.loss`), the fastest first: on the CPU 4 MiB of them, about what a core
 keeps close; on a GPU launches cost more than cache misses."""
 LOGITS_CHUNK = LOGITS_CHUNKS["cpu"][0]

@@ -205,7 +205,7 @@ def test_memory_is_bounded(index: int, tiny_texts: Texts) -> None:
     candidate = space("llama-tiny").decode(knobs)
     candidate = replace(candidate, recipe=replace(candidate.recipe, dropout=0.1 * (index % 3 == 0)))
     sizes = [size for size in range(1, candidate.sequences + 1) if candidate.sequences % size == 0]
-    micro_batch, recompute, chunk = rng.choice(sizes), index % 2 == 1, LOGITS_CHUNKS["cpu"][index % 3]
+    micro_batch, recompute, chunk = rng.choice(sizes), index % 2 == 1, LOGITS_CHUNKS["cpu"][index % 4 // 2]
     architecture = candidate.architecture
     generator = torch.Generator().manual_seed(index)
     shape = (2 * micro_batch, architecture.context)

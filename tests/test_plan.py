@@ -204,21 +204,22 @@ def test_a_layout_by_what_is_known_of_its_needs(memory: int, expected: Layout) -
     [
         (1000, LOOSE, LOOSE),
         (700, Layout(8, False, CHUNKS[1]), Layout(8, False, CHUNKS[1])),
-        (600, Layout(8, False, CHUNKS[2]), Layout(8, False, CHUNKS[2])),
+        (605, Layout(8, False, CHUNKS[1]), Layout(8, False, CHUNKS[1])),
         (580, Layout(4, False, CHUNKS[1]), Layout(8, True, CHUNKS[1])),
-        (360, Layout(4, False, CHUNKS[2]), Layout(8, True, CHUNKS[2])),
-        (240, Layout(2, False, CHUNKS[2]), Layout(4, True, CHUNKS[2])),
+        (365, Layout(4, False, CHUNKS[1]), Layout(8, True, CHUNKS[1])),
+        (364, Layout(2, False, CHUNKS[1]), Layout(4, True, CHUNKS[1])),
         (190, Layout(1, False, CHUNKS[1]), Layout(2, True, CHUNKS[1])),
+        (160, LEAN, LEAN),
         (150, LEAN, LEAN),
         (50, LEAN, LEAN),
     ],
 )
 def test_a_layout_by_what_is_known_of_its_time(memory: int, blind: Layout, told: Layout) -> None:
-    """A sequence needs 60 of a million bytes, 30 if computed again, the logits of a chunk 500, 125 and 110. Passes
+    """A sequence needs 60 of a million bytes, 30 if computed again, the logits of a chunk 500 and 125. Passes
     take long, to compute again takes a third of one, and more chunks next to nothing."""
 
     def needs(layout: Layout) -> int:
-        logits = dict(zip(CHUNKS, (500, 125, 110), strict=True))[layout.logits_chunk]
+        logits = dict(zip(CHUNKS, (500, 125), strict=True))[layout.logits_chunk]
         return 10**6 * (layout.micro_batch * (30 if layout.recompute else 60) + logits)
 
     def seconds(layout: Layout) -> float:

@@ -12,13 +12,13 @@ import numpy as np
 
 from nas.calibration import Calibration, DecodeFit, DeviceProfile, Fingerprint, MemoryFit, TimeFit, Trace
 from nas.candidate import Candidate, Recipe
-from nas.cost import memory_bound, step_elements, step_operations
+from nas.cost import LOGITS_CHUNKS, memory_bound, step_elements, step_operations
 from nas.errors import ProbeError, ProfileError
 from nas.measure.fingerprint import memory_here
 from nas.measure.fit import held_out, matrix, non_negative
 from nas.measure.probe import Probe, ProbeRequest, probe
 from nas.measure.tracer import Tracer
-from nas.plan import Compiles, Layout, Speed, fastest, step_flops
+from nas.plan import Compiles, Layout, Speed, step_flops
 from nas.space import load_space
 from nas.units import format_bytes
 
@@ -103,7 +103,8 @@ def profile_device(
 
 def shapes(device: str, fingerprint: Fingerprint, count: int, seed: int = 0) -> Iterator[ProbeRequest]:
     """Steps to probe, the smallest first: candidates of a shipped space as they are drawn, with passes of some
-    sequences, every fourth recomputing its activations. What is probed should be like what is predicted.
+    sequences, every fourth recomputing its activations, every third making fewer logits at once. What is probed should
+    be like what is predicted.
 
     Raises `ProfileError` when none fits the device.
     """
@@ -115,7 +116,7 @@ def shapes(device: str, fingerprint: Fingerprint, count: int, seed: int = 0) -> 
     for index, (candidate, micro_batch) in enumerate(sorted(fitting, key=lambda own: step_flops(own[0]))):
         yield ProbeRequest(
             candidate,
-            Layout(micro_batch, index % 4 == 3, fastest(candidate, fingerprint.backend).logits_chunk),
+            Layout(micro_batch, index % 4 == 3, LOGITS_CHUNKS[fingerprint.backend][index % 3 == 2]),
             device=device,
             threads=fingerprint.threads,
             precision=fingerprint.precision,

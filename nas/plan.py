@@ -164,7 +164,7 @@ class Plan:
         tokens, epochs: training tokens, and how often each is seen.
         eval_flops: rungs and the final score, and the steps of a probe.
         memory_bytes: peak memory: predicted, or an upper bound where no device is known.
-        probe_steps: real steps that are made first, to see whether it fits.
+        probe_steps: real steps that are made first, to see whether it fits and how fast its model writes.
         share: of the device; other runs may have the rest.
         seconds, train_seconds: predicted, of all and of the steps; 0 when nothing is known of the device's speed.
         bound: what limits the run, ``compute`` or ``time``.

@@ -499,7 +499,7 @@ class Search:
         return sum(own.outcome == outcomes.LOST for own in self._store.attempts(self.id, number))
 
     def _requeue(self, record: CandidateRecord, outcome: Outcome) -> None:
-        costs = with_measured(record.costs, outcome.measured)  # further attempts measure nothing
+        costs = with_measured(record.costs, outcome.measured)  # it is not measured again
         queued = self._store.update_candidate(self.id, record.number, state=CandidateState.QUEUED, costs=costs)
         self._unfinished.append(queued)
         number = record.number

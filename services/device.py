@@ -89,6 +89,11 @@ def threads_for(device: str, parallel: int) -> int:
     return min(limits)
 
 
+def backend_for(device: str) -> str:
+    """The kind of device that a name of torch's means: ``cpu`` or ``cuda``."""
+    return "cuda" if device.startswith("cuda") else "cpu"
+
+
 def precision_for(device: str) -> str:
     """Of matrix products: bfloat16 on CUDA, float32 elsewhere."""
     return "bfloat16" if device.startswith("cuda") else "float32"

@@ -10,7 +10,7 @@ from nas.measure.probe import ProbeRequest, probe
 from nas.plan import fastest, step_flops
 from nas.space import Space, load_space
 from nas.spec import Budget, CandidateBudget, Method, SearchSpec, Total
-from services.device import cores, precision_for, resolve_device, threads_for
+from services.device import backend_for, cores, precision_for, resolve_device, threads_for
 from services.home import Home
 from services.profiles import Tell
 
@@ -34,7 +34,7 @@ def quick_spec(
     workers = parallel or (1 if device == "cuda" else cores())
     candidate = typical.decode(typical.defaults)
     threads = threads_for(device, workers)
-    layout = fastest(candidate, "cpu" if device == "cpu" else "cuda")
+    layout = fastest(candidate, backend_for(device))
     request = ProbeRequest(candidate, layout, device=device, threads=threads, precision=precision_for(device))
     rate = step_flops(candidate) / probe(request).step_seconds * workers
     total = max(1, int(1.5 * rate * seconds))

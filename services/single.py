@@ -25,7 +25,7 @@ from nas.spec import Limits
 from nas.train.checkpoint import Checkpoint
 from nas.train.run import Finish, Request, train
 from nas.units import format_bytes, format_count, format_flops
-from services.device import precision_for, resolve_device, threads_for
+from services.device import backend_for, precision_for, resolve_device, threads_for
 from services.home import home
 
 
@@ -69,8 +69,7 @@ def train_one(
     torch.set_num_threads(threads)
     texts = open_texts(corpus, candidate.architecture.context)
     precision = precision_for(device)
-    backend = "cpu" if device == "cpu" else "cuda"
-    appraiser = Appraiser(texts, Limits(export="any"), precision=precision, backend=backend)
+    appraiser = Appraiser(texts, Limits(export="any"), precision=precision, backend=backend_for(device))
     verdict = appraiser.admit(candidate, grant)
     if isinstance(verdict, Rejected):
         raise InfeasibleError(f"candidate {candidate.id} is rejected: {verdict}")

@@ -11,7 +11,8 @@ from benchmarks.tabular.grid import COMPUTE, runs, space
 from benchmarks.tabular.make import Job, make
 from benchmarks.tabular.shelf import Shelf
 from benchmarks.tabular.table import FOLDER, pack, table_of
-from nas.units import parse_flops
+from nas.errors import SpecError
+from nas.units import format_flops, parse_flops
 from services.home import home
 
 
@@ -28,6 +29,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     folder = given.work or home().cache / "tabular"
     shelf = Shelf(folder / f"{given.corpus}.jsonl")
     compute = parse_flops(given.compute, "--compute")
+    check_compute(shelf, compute)
     wanted = [Job(run, given.corpus, folder, compute, given.device) for run in runs(space())[: given.limit]]
     if given.task == "make":
         make(shelf, wanted, given.workers, lambda line: print(line, file=sys.stderr, flush=True))
@@ -40,3 +42,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
         }
         pack(table_of(shelf, about), FOLDER / f"{given.corpus}.json.xz")
     print(f"{sum(job.run in shelf for job in wanted)} of {len(wanted)} runs are there: {shelf.path}")
+
+
+def check_compute(shelf: Shelf, compute: int) -> None:
+    """Raises `SpecError` when a run is there that was trained with another budget: a table is of one."""
+    for run in shelf:
+        if run.val_bpb is not None and run.steps != compute // run.step_flops:
+            rule = f"must be what the runs in {shelf.path} were made with; name another folder by --work"
+            raise SpecError("--compute", rule, format_flops(compute))

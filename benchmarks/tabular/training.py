@@ -12,7 +12,7 @@ from nas.errors import ProbeError
 from nas.measure.probe import ProbeRequest, probe
 from nas.plan import Allowance, fastest, plan_run
 from nas.train.run import Finish, Report, Request, train
-from services.device import precision_for
+from services.device import backend_for, precision_for
 
 EVALUATED = tuple(number / EVALUATIONS for number in range(1, EVALUATIONS))
 
@@ -53,7 +53,6 @@ def train_one(run: Run, texts: Texts, compute: int, device: str = "cpu") -> Trai
     vocabulary, context = candidate.architecture.vocabulary, candidate.architecture.context
     facts = texts.facts(vocabulary, context)
     own = cost(candidate, facts.bytes_per_token)
-    backend = "cpu" if device == "cpu" else "cuda"
     plan = plan_run(
         candidate,
         own,
@@ -61,7 +60,7 @@ def train_one(run: Run, texts: Texts, compute: int, device: str = "cpu") -> Trai
         Allowance(compute),
         rungs=len(EVALUATED),
         precision=precision_for(device),
-        laid_out=(fastest(candidate, backend), 0),
+        laid_out=(fastest(candidate, backend_for(device)), 0),
     )
     memory = _peak_memory(candidate, device)
     clock = time.process_time if device == "cpu" else time.monotonic
@@ -88,7 +87,7 @@ def train_one(run: Run, texts: Texts, compute: int, device: str = "cpu") -> Trai
 
 
 def _peak_memory(candidate: Candidate, device: str) -> int | None:
-    layout = fastest(candidate, "cpu" if device == "cpu" else "cuda")
+    layout = fastest(candidate, backend_for(device))
     request = ProbeRequest(candidate, layout, device=device, precision=precision_for(device), timed=1)
     try:
         return probe(request).peak_bytes

@@ -11,11 +11,11 @@ import pytest
 from benchmarks import corpora
 from benchmarks.tabular import table as tables
 from benchmarks.tabular.grid import COMPUTE, REPEATED, SEEDS, Run, points, runs, space
-from benchmarks.tabular.main import main
+from benchmarks.tabular.main import check_compute, main
 from benchmarks.tabular.shelf import Shelf
 from benchmarks.tabular.table import load, pack, table_of
 from benchmarks.tabular.training import Trained
-from nas.errors import CorpusError, NotFoundError, StateError
+from nas.errors import CorpusError, NotFoundError, SpecError, StateError
 
 TRAINED = Trained(
     knobs=dict(points(space())[0]),
@@ -89,6 +89,17 @@ def test_a_real_run_is_made_once(tmp_path: Path, capsys: pytest.CaptureFixture[s
     assert made.val_bpb is not None and made.val_error is not None and 2 < made.val_bpb < 6
     assert made.validation and (made.peak_memory or 0) > 2**20 and made.seconds > 0
     assert made.train[-1][1] < made.train[0][1], "it learns"
+
+
+def test_runs_of_another_budget_are_not_mixed(tmp_path: Path) -> None:
+    shelf = Shelf(tmp_path / "austen.jsonl")
+    with shelf.writing():
+        shelf.put(TRAINED)  # 5 steps of 7 FLOPs
+        shelf.put(replace(TRAINED, seed=1, steps=2, val_bpb=None))  # its loss was not finite: it ended early
+    check_compute(shelf, 41)
+    for compute in (34, 42):
+        with pytest.raises(SpecError, match=r"--compute: must be what the runs in .*austen.jsonl were made with"):
+            check_compute(shelf, compute)
 
 
 # --- the table ---

@@ -3,6 +3,7 @@
 import random
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +32,7 @@ class Run:
         return tuple(sorted(self.knobs.items())), self.seed
 
 
+@cache
 def space() -> Space:
     return load_space(str(SPACE))
 

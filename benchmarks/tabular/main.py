@@ -1,4 +1,4 @@
-"""python -m benchmarks.tabular {make,status,pack} --corpus NAME"""
+"""python -m benchmarks.tabular {make,status,pack,card} --corpus NAME"""
 
 import argparse
 import sys
@@ -7,18 +7,19 @@ from pathlib import Path
 
 from benchmarks.corpora import NAMES
 from benchmarks.machine import machine
+from benchmarks.tabular import card
 from benchmarks.tabular.grid import COMPUTE, runs, space
-from benchmarks.tabular.make import Job, make
+from benchmarks.tabular.make import Job, make, texts
 from benchmarks.tabular.shelf import Shelf
-from benchmarks.tabular.table import FOLDER, pack, table_of
+from benchmarks.tabular.table import FOLDER, facts_of, pack, table_of
 from nas.errors import SpecError
-from nas.units import format_flops, parse_flops
+from nas.units import format_flops, format_seconds, parse_flops
 from services.home import home
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.tabular")
-    parser.add_argument("task", choices=["make", "status", "pack"])
+    parser.add_argument("task", choices=["make", "status", "pack", "card"])
     parser.add_argument("--corpus", choices=NAMES, default="austen")
     parser.add_argument("--compute", default=f"{COMPUTE:g}", help="training FLOPs of a run")
     parser.add_argument("--device", default="cpu")
@@ -26,6 +27,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--limit", type=int, help="only so many runs, the first")
     parser.add_argument("--work", type=Path, help="folder for runs that are not packed yet")
     given = parser.parse_args(arguments)
+    if given.task == "card":
+        card.write()
+        return
     folder = given.work or home().cache / "tabular"
     shelf = Shelf(folder / f"{given.corpus}.jsonl")
     compute = parse_flops(given.compute, "--compute")
@@ -40,8 +44,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
             "machine": machine(given.device),
             "space": space().to_dict(),
         }
-        pack(table_of(shelf, about), FOLDER / f"{given.corpus}.json.xz")
-    print(f"{sum(job.run in shelf for job in wanted)} of {len(wanted)} runs are there: {shelf.path}")
+        facts = facts_of(texts(given.corpus, folder), space())
+        pack(table_of(shelf, about, facts), FOLDER / f"{given.corpus}.json.xz")
+    print(
+        f"{sum(job.run in shelf for job in wanted)} of {len(wanted)} runs are there: {shelf.path}{_left(shelf, wanted)}"
+    )
 
 
 def check_compute(shelf: Shelf, compute: int) -> None:
@@ -50,3 +57,12 @@ def check_compute(shelf: Shelf, compute: int) -> None:
         if run.val_bpb is not None and run.steps != compute // run.step_flops:
             rule = f"must be what the runs in {shelf.path} were made with; name another folder by --work"
             raise SpecError("--compute", rule, format_flops(compute))
+
+
+def _left(shelf: Shelf, wanted: Sequence[Job]) -> str:
+    """What the missing runs will take, by the mean of those that are there."""
+    missing = sum(job.run not in shelf for job in wanted)
+    if not missing or not len(shelf):
+        return ""
+    seconds = missing * sum(own.seconds for own in shelf) / len(shelf)
+    return f"; {format_seconds(seconds)} of processor time left"

@@ -13,7 +13,7 @@ from pathlib import Path
 import torch
 
 from benchmarks.corpora import corpus
-from benchmarks.tabular.grid import Run
+from benchmarks.tabular.grid import Run, space
 from benchmarks.tabular.shelf import Shelf
 from benchmarks.tabular.training import Trained, train_one
 from nas.data.texts import Texts
@@ -71,7 +71,8 @@ def _end_with_parent() -> None:
 
 
 def _work(job: Job) -> Trained:
-    return train_one(job.run, texts(job.corpus, job.cache), job.compute, job.device)
+    candidate = space().decode(job.run.knobs)
+    return train_one(job.run, candidate, texts(job.corpus, job.cache), job.compute, job.device)
 
 
 def _line(trained: Trained) -> str:

@@ -3,7 +3,7 @@
 import json
 import lzma
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,10 @@ import numpy.typing as npt
 
 from benchmarks.tabular.grid import EVALUATIONS, Run
 from benchmarks.tabular.training import Trained
+from nas.data.texts import Texts
 from nas.errors import NotFoundError
+from nas.plan import TextFacts
+from nas.space import Space
 
 FOLDER = Path(__file__).with_name("data")
 REPORTS = 32
@@ -20,6 +23,8 @@ REPORTS = 32
 DIGITS = 5
 """Of losses after the point; seeds differ in the second."""
 Floats = npt.NDArray[np.float64]
+Facts = Mapping[tuple[int, int], TextFacts]
+"""Sizes of a text by vocabulary and context."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,6 +33,7 @@ class Table:
 
     Attributes:
         about: corpus, compute of a run in FLOPs, machine, versions.
+        facts: of the text, so that a plan can be made without it.
         knobs: of each run.
         val_bpb, val_error: of the whole validation split at the end; not a number for a loss that was not finite.
         train: bits per byte at the 32nds of progress, (runs, 32); not a number where a run reported none.
@@ -37,6 +43,7 @@ class Table:
     """
 
     about: Mapping[str, Any]
+    facts: Facts
     knobs: tuple[Mapping[str, Any], ...]
     ids: tuple[str, ...]
     seeds: npt.NDArray[np.int64]
@@ -54,7 +61,13 @@ class Table:
         return len(self.ids)
 
 
-def table_of(runs: Iterable[Trained], about: Mapping[str, Any]) -> Table:
+def facts_of(texts: Texts, space: Space) -> Facts:
+    """Of all vocabularies and contexts of a space."""
+    both = [(int(own), int(other)) for own in space.values("vocabulary") for other in space.values("context")]
+    return {own: texts.facts(*own) for own in both}
+
+
+def table_of(runs: Iterable[Trained], about: Mapping[str, Any], facts: Facts) -> Table:
     """In the order of candidates' ids and seeds, so that the same runs make the same table."""
     ordered = sorted(runs, key=lambda run: (run.id, run.seed))
 
@@ -69,6 +82,7 @@ def table_of(runs: Iterable[Trained], about: Mapping[str, Any]) -> Table:
 
     return Table(
         about=about,
+        facts=facts,
         knobs=tuple(run.knobs for run in ordered),
         ids=tuple(run.id for run in ordered),
         seeds=integers("seed"),
@@ -109,6 +123,10 @@ def pack(table: Table, path: Path) -> None:
     names = sorted({name for knobs in table.knobs for name in knobs})
     raw = {
         "about": dict(table.about),
+        "facts": [
+            {"vocabulary": own, "context": other, **asdict(facts)}
+            for (own, other), facts in sorted(table.facts.items())
+        ],
         "ids": table.ids,
         "knobs": {name: [knobs[name] for knobs in table.knobs] for name in names},
         **{name: _plain(getattr(table, name)) for name in (*INTEGERS, *FLOATS)},
@@ -132,7 +150,8 @@ def load(corpus: str, folder: Path = FOLDER) -> Table:
     arrays: dict[str, Any] = {name: np.array(raw[name], dtype=np.int64) for name in INTEGERS}
     arrays |= {name: np.array(raw[name], dtype=np.float64) for name in FLOATS}
     knobs = tuple(dict(zip(raw["knobs"], own, strict=True)) for own in zip(*raw["knobs"].values(), strict=True))
-    return Table(about=raw["about"], ids=tuple(raw["ids"]), knobs=knobs, **arrays)
+    facts = {(own.pop("vocabulary"), own.pop("context")): TextFacts(**own) for own in raw["facts"]}
+    return Table(about=raw["about"], facts=facts, ids=tuple(raw["ids"]), knobs=knobs, **arrays)
 
 
 def run_of(table: Table, index: int) -> Run:

@@ -4,7 +4,7 @@ import time
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from benchmarks.tabular.grid import EVALUATIONS, Run, space
+from benchmarks.tabular.grid import EVALUATIONS, Run
 from nas.candidate import Candidate
 from nas.cost import cost
 from nas.data.texts import Texts
@@ -47,9 +47,8 @@ class Trained:
         return asdict(self)
 
 
-def train_one(run: Run, texts: Texts, compute: int, device: str = "cpu") -> Trained:
-    """Trains a point of the grid with exactly so many FLOPs, less what is left of a step."""
-    candidate = space().decode(run.knobs)
+def train_one(run: Run, candidate: Candidate, texts: Texts, compute: int, device: str = "cpu") -> Trained:
+    """Trains a point of the grid, which is that candidate, with exactly so many FLOPs, less what is left of a step."""
     vocabulary, context = candidate.architecture.vocabulary, candidate.architecture.context
     facts = texts.facts(vocabulary, context)
     own = cost(candidate, facts.bytes_per_token)

@@ -33,15 +33,17 @@ class OptunaSuggester:
     """`nas.ports.Suggester` over a study named after the search. Whoever opens it closes it.
 
     Args:
-        url: SQLAlchemy URL of the database that also holds the search.
+        url: SQLAlchemy URL of the database that also holds the search; ``None`` for a study that ends with its owner.
         startup: suggestions that are not yet modelled (the seeds).
     """
 
-    def __init__(self, url: str, name: str, space: Space, objectives: Sequence[str], seed: int, startup: int) -> None:
+    def __init__(
+        self, url: str | None, name: str, space: Space, objectives: Sequence[str], seed: int, startup: int
+    ) -> None:
         self._space, self._seed, self._startup = space, seed, startup
         directions = [StudyDirection.MINIMIZE] * len(objectives)
         with _refusals():
-            self._database = RDBStorage(url, engine_kwargs=_engine_options(url))
+            self._database = _open(url)
             self._study = optuna.create_study(
                 storage=self._database,
                 study_name=name,
@@ -62,7 +64,8 @@ class OptunaSuggester:
     def close(self) -> None:
         """Closes the connections to the database. The suggester is not to be used any more."""
         self._database.remove_session()
-        self._database.engine.dispose()
+        if isinstance(self._database, RDBStorage):
+            self._database.engine.dispose()
 
     def asked(self) -> int:
         return len(self._copy.get_trials(deepcopy=False))
@@ -160,6 +163,10 @@ def _refusals() -> Iterator[None]:
     except (StorageInternalError, SQLAlchemyError) as error:
         reason = str(error.__cause__ or error).splitlines()[0]
         raise StorageError(f"the database of the study cannot be used: {reason}") from error
+
+
+def _open(url: str | None) -> BaseStorage:
+    return InMemoryStorage() if url is None else RDBStorage(url, engine_kwargs=_engine_options(url))
 
 
 def _engine_options(url: str) -> dict[str, Any]:

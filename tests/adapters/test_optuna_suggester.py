@@ -65,6 +65,18 @@ class TestOnPostgres:
     test_keys = SuggesterContract.test_keys_count_and_name_candidates
 
 
+def test_without_a_database_the_same_is_suggested(open_study: Open) -> None:
+    def open_nowhere(space: Space, *, startup: int) -> OptunaSuggester:
+        return OptunaSuggester(None, "s", space, ["val_bpb", "params"], 0, startup)
+
+    kept, passing = Play(open_study), Play(open_nowhere)
+    for _ in range(25):
+        kept.turn()
+        passing.turn()
+    assert passing.made == kept.made and passing.suggester.keys() == kept.suggester.keys()
+    passing.suggester.close()  # type: ignore[attr-defined]
+
+
 def test_the_study_says_what_was_told(open_study: Open, database: str) -> None:
     play = Play(open_study)
     for _ in range(20):

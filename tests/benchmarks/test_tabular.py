@@ -1,5 +1,6 @@
 """A table of runs: what is on the grid, real runs that are made resumably, and the table in the repository."""
 
+import re
 import zipfile
 from collections import Counter
 from dataclasses import replace
@@ -9,6 +10,7 @@ import numpy as np
 import pytest
 
 from benchmarks import corpora
+from benchmarks.tabular import card
 from benchmarks.tabular import table as tables
 from benchmarks.tabular.grid import COMPUTE, REPEATED, SEEDS, Run, points, runs, space
 from benchmarks.tabular.main import check_compute, main
@@ -16,6 +18,7 @@ from benchmarks.tabular.shelf import Shelf
 from benchmarks.tabular.table import load, pack, table_of
 from benchmarks.tabular.training import Trained
 from nas.errors import CorpusError, NotFoundError, SpecError, StateError
+from nas.plan import TextFacts
 
 TRAINED = Trained(
     knobs=dict(points(space())[0]),
@@ -84,6 +87,12 @@ def test_a_real_run_is_made_once(tmp_path: Path, capsys: pytest.CaptureFixture[s
     said = capsys.readouterr()
     assert [line.split(":")[0] for line in said.out.splitlines()] == ["1 of 1 runs are there"] * 2
     assert [line.split(":")[0] for line in said.err.splitlines()] == ["1 of 1"]
+    main(["status", *given[1:5], "--limit", "3", "--work", str(tmp_path)])
+    assert re.match(r"1 of 3 runs are there: .*; \S+ m?s of processor time left", capsys.readouterr().out)
+    with pytest.raises(
+        SpecError, match=r"--compute: must be that of the runs in .*, about 2.9\d* GFLOP, found '400 GFL"
+    ):
+        main(["status", "--work", str(tmp_path)])
     (made,) = Shelf(tmp_path / "austen.jsonl")
     assert made.knobs == runs(space())[0].knobs and made.steps == 3_000_000_000 // made.step_flops
     assert made.val_bpb is not None and made.val_error is not None and 2 < made.val_bpb < 6
@@ -106,10 +115,12 @@ def test_runs_of_another_budget_are_not_mixed(tmp_path: Path) -> None:
 
 
 def test_a_table_survives_its_file(tmp_path: Path) -> None:
-    table = table_of([TRAINED, replace(TRAINED, seed=1, val_bpb=None, val_error=None)], {"corpus": "mine"})
+    facts = {(512, 128): TextFacts(2.5, 9, 1, 2, 3, 4, 5, 6), (512, 256): TextFacts(2.5, 9, 1, 1, 2, 4, 3, 6)}
+    table = table_of([TRAINED, replace(TRAINED, seed=1, val_bpb=None, val_error=None)], {"corpus": "mine"}, facts)
     pack(table, tmp_path / "mine.json.xz")
     again = load("mine", tmp_path)
     assert (again.about, again.ids, again.knobs) == ({"corpus": "mine"}, ("x", "x"), (TRAINED.knobs,) * 2)
+    assert again.facts == facts
     for name in (*tables.INTEGERS, *tables.FLOATS):
         assert np.array_equal(getattr(again, name), getattr(table, name), equal_nan=True)
     assert again.val_bpb[0] == 2.5 and np.isnan(again.val_bpb[1]) and again.peak_memory[0] == 0
@@ -133,6 +144,17 @@ def test_the_table_in_the_repository_is_whole() -> None:
     assert (table.peak_memory > 2**20).all() and (table.seconds > 0).all()
     assert not np.isnan(table.validation).any()
     assert (table.validation[:, -1] < table.validation[:, 0]).all(), "every run learns"
+
+
+def test_the_card_says_what_is_in_the_tables(tmp_path: Path) -> None:
+    shown = card.README.read_text(encoding="utf-8")
+    other = tmp_path / "README.md"
+    other.write_text(shown.replace("bits per byte at the end", "what it was"), encoding="utf-8")
+    card.write(readme=other)
+    assert other.read_text(encoding="utf-8") == shown, "python -m benchmarks.tabular card makes it anew"
+    assert "| runs, of them diverged | 304, 0 |" in shown
+    noise = card.seed_noise(load("austen"))
+    assert len(noise) == REPEATED and 0.001 < np.median(noise) < 0.02
 
 
 # --- texts ---

@@ -8,7 +8,7 @@ from pathlib import Path
 from benchmarks.corpora import NAMES
 from benchmarks.machine import machine
 from benchmarks.tabular import card
-from benchmarks.tabular.grid import COMPUTE, runs, space
+from benchmarks.tabular.grid import COMPUTE, Run, runs, space
 from benchmarks.tabular.make import Job, make, texts
 from benchmarks.tabular.shelf import Shelf
 from benchmarks.tabular.table import FOLDER, facts_of, pack, table_of
@@ -45,7 +45,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
             "space": space().to_dict(),
         }
         facts = facts_of(texts(given.corpus, folder), space())
-        pack(table_of(shelf, about, facts), FOLDER / f"{given.corpus}.json.xz")
+        kept = {job.run.key for job in wanted}
+        own = [run for run in shelf if Run(run.knobs, run.seed).key in kept]
+        pack(table_of(own, about, facts), FOLDER / f"{given.corpus}.json.xz")
     print(
         f"{sum(job.run in shelf for job in wanted)} of {len(wanted)} runs are there: {shelf.path}{_left(shelf, wanted)}"
     )

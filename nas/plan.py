@@ -429,7 +429,7 @@ def dial(
         own = candidate.architecture
         if own.depth != _rule_depth(own.width, depths) or not admits(candidate):
             continue
-        excess = law_excess(*_law_inputs(candidate, flops, bytes_per_token(own.vocabulary)))
+        excess = expected_excess(candidate, flops, bytes_per_token)
         if best is None or excess < best[0]:
             best = (excess, knobs)
     return best[1] if best else None
@@ -438,6 +438,11 @@ def dial(
 def _rule_depth(width: int, depths: Sequence[int]) -> int:
     """The depth that comes nearest to the aspect that rules aim at."""
     return min(depths, key=lambda depth: abs(math.log(depth * ASPECT / width)))
+
+
+def expected_excess(candidate: Candidate, flops: int, bytes_per_token: Callable[[int], float]) -> float:
+    """`law_excess` of a run of ``flops``."""
+    return law_excess(*_law_inputs(candidate, flops, bytes_per_token(candidate.architecture.vocabulary)))
 
 
 def _law_inputs(candidate: Candidate, flops: int, bytes_per_token: float) -> tuple[float, float]:

@@ -9,9 +9,8 @@ from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from nas.advise import Advisor
 from nas.appraise import Appraiser
 from nas.candidate import Candidate
 from nas.gate import Admitted, Rejected
@@ -23,6 +22,9 @@ from nas.records import CandidateRecord, CandidateState, Origin, measured_cost
 from nas.roster import Roster
 from nas.space import Knobs, Space
 from nas.spec import LATENCY, PEAK_MEMORY
+
+if TYPE_CHECKING:
+    from nas.advise import Advisor
 
 UNIFORM_SEEDS = DEFAULT.seeds
 UNIFORM_TRIED = 256  # points of the even sequence, of which the first that are admitted are seeds
@@ -156,7 +158,9 @@ class Proposer:
         return self._advisor.propose(self._roster, self._known, self._suggester.asked())
 
     @cached_property
-    def _advisor(self) -> Advisor:
+    def _advisor(self) -> "Advisor":
+        from nas.advise import Advisor  # brings SciPy, which help and queries can do without
+
         return Advisor(self._space, self._appraiser, self._grant, self._minimize, self._reference, self._seed)
 
     def _draw(self) -> Knobs | None:

@@ -4,6 +4,7 @@ First the seeds, then what the suggester proposes, and where that has brought no
 random. All of it follows from the seed and the records: a proposer that is built again goes on as if it had never died.
 """
 
+import math
 import random
 from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
@@ -16,8 +17,9 @@ from nas.candidate import Candidate
 from nas.gate import Admitted, Rejected
 from nas.outcome import OUT_OF_MEMORY_EXCESS, objectives
 from nas.plan import Allowance
-from nas.policy import DEFAULT, Policy
+from nas.policy import Policy
 from nas.ports import Suggester, Suggestion
+from nas.prune import Outlook
 from nas.records import CandidateRecord, CandidateState, Origin, measured_cost
 from nas.roster import Roster
 from nas.space import Knobs, Space
@@ -26,7 +28,6 @@ from nas.spec import LATENCY, PEAK_MEMORY
 if TYPE_CHECKING:
     from nas.advise import Advisor
 
-UNIFORM_SEEDS = DEFAULT.seeds
 UNIFORM_TRIED = 256  # points of the even sequence, of which the first that are admitted are seeds
 RANDOM_AFTER = 8  # suggestions in a row that were known or refused, after which a point is drawn at random
 DRAWS = 4096  # of which none was new and admitted: the space counts as exhausted
@@ -86,6 +87,12 @@ class Proposer:
                 return Proposal(suggestion, candidate, origin, self._appraiser.admit(candidate, self._grant))
             self._suggester.forget(suggestion.key)
         return None
+
+    def outlook(self, record: CandidateRecord, rung: float, loss: float) -> Outlook | None:
+        """Where a run is expected to end, by the policy; ``None`` where it does not ask or too little is known."""
+        if self._policy.deviations is None or not self._policy.prunes or not math.isfinite(loss):
+            return None
+        return self._advisor.outlook(self._roster, record, rung, loss)
 
     def accept(self, proposal: Proposal, number: int) -> None:
         """The proposal has become the candidate of that number."""
@@ -150,7 +157,7 @@ class Proposer:
         fruitless = self._suggester.asked() - 1 - self._last_trained
         if fruitless < RANDOM_AFTER and self._policy.sampler == "suggester":
             return Origin.PROPOSED, self._suggester.ask()
-        drawn = self._advised() if fruitless < RANDOM_AFTER else None
+        drawn = self._advised() if fruitless < RANDOM_AFTER and self._policy.sampler == "model" else None
         drawn = drawn or self._draw()
         return (Origin.PROPOSED, self._suggester.ask(drawn)) if drawn is not None else None
 
@@ -174,7 +181,7 @@ class Proposer:
 
 
 def seeds(
-    space: Space, appraiser: Appraiser, grant: Allowance, setting: Mapping[str, Any], policy: Policy = DEFAULT
+    space: Space, appraiser: Appraiser, grant: Allowance, setting: Mapping[str, Any], policy: Policy
 ) -> Iterable[tuple[Origin, Knobs]]:
     """What a search begins with, each candidate once: the dial and the largest of the setting's forecast, and points
     spread evenly over what the gate admits."""

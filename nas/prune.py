@@ -1,7 +1,8 @@
 """Stop a candidate that can no longer reach the front. A pure function: no state, no I/O, asking twice is asking once.
 
-A candidate is stopped at a rung when peers that cost no more in any objective are better there by a margin. Costs
-are known before training, so only the loss has to be compared. On 180 real runs with three objectives this kept the
+A candidate is stopped at a rung when peers that cost no more in any objective are better there by a margin, or when
+it is expected to end above one that cost no more, by some standard deviations of that expectation. Costs are known
+before training, so only the loss has to be compared. On 180 real runs with three objectives this kept the
 whole front at 22% of the compute; successive halving on loss alone kept 43% of it at 23%.
 """
 
@@ -24,6 +25,17 @@ class Standing:
 
 
 @dataclass(frozen=True, slots=True)
+class Outlook:
+    """Where a run is expected to end, with its standard deviation, against the best end of those that cost no more, and
+    that one's number."""
+
+    mean: float
+    deviation: float
+    best: float
+    number: int
+
+
+@dataclass(frozen=True, slots=True)
 class Decision:
     """A verdict with its reason and everything that it was made from."""
 
@@ -32,26 +44,51 @@ class Decision:
     inputs: dict[str, Any]
 
 
-def decide(rung: float, own: Standing, peers: Sequence[Standing], policy: Policy, seed: int) -> Decision:
-    """The verdict on ``own`` at ``rung``. Peers have the same schedule shape, budget and bound."""
+def decide(
+    rung: float, own: Standing, peers: Sequence[Standing], policy: Policy, seed: int, outlook: Outlook | None = None
+) -> Decision:
+    """The verdict on ``own`` at ``rung``. Peers have the same schedule shape, budget and bound; ``outlook`` is known
+    once some of them were completed."""
     inputs = {
         "rung": rung,
         "own": asdict(own),
         "peers": [{"number": peer.number, "loss": peer.loss, "costs": peer.costs} for peer in peers],
         "policy": asdict(policy),
         "seed": seed,
+        "outlook": asdict(outlook) if outlook else None,
     }
+    if not policy.prunes:
+        return Decision(Verdict.CONTINUE, "the policy stops nothing", inputs)
     dominators = [peer for peer in peers if _dominates(peer, own, policy.margin)]
-    if not policy.prunes or len(dominators) < policy.dominators:
+    reason = _dominated(rung, own, dominators, policy) or _hopeless(rung, outlook, policy)
+    if not reason:
         return Decision(Verdict.CONTINUE, f"{len(dominators)} of {len(peers)} peers dominate", inputs)
-    best = min(dominators, key=lambda peer: (peer.loss, peer.number))
-    reason = (
-        f"at p = {rung:g} candidate {best.number} costs no more and is better by {own.loss - best.loss:.3f} "
-        f"bits per byte ({best.loss:.3f} against {own.loss:.3f})"
-    )
     if is_audited(seed, own.number, policy.audit_share):
         return Decision(Verdict.AUDIT, f"audited, would stop: {reason}", inputs)
     return Decision(Verdict.STOP, reason, inputs)
+
+
+def _dominated(rung: float, own: Standing, dominators: Sequence[Standing], policy: Policy) -> str:
+    """Why it is to be stopped for what its peers were at the rung; empty when it is not."""
+    if len(dominators) < policy.dominators:
+        return ""
+    best = min(dominators, key=lambda peer: (peer.loss, peer.number))
+    return (
+        f"at p = {rung:g} candidate {best.number} costs no more and is better by {own.loss - best.loss:.3f} "
+        f"bits per byte ({best.loss:.3f} against {own.loss:.3f})"
+    )
+
+
+def _hopeless(rung: float, outlook: Outlook | None, policy: Policy) -> str:
+    """Why it is to be stopped for where it is expected to end; empty when it is not."""
+    if outlook is None or policy.deviations is None:
+        return ""
+    if outlook.mean - policy.deviations * outlook.deviation <= outlook.best:
+        return ""
+    return (
+        f"at p = {rung:g} it is expected to end at {outlook.mean:.3f} ± {outlook.deviation:.3f} bits per byte, and "
+        f"candidate {outlook.number}, which costs no more, ended at {outlook.best:.3f}"
+    )
 
 
 def is_audited(seed: int, number: int, share: float) -> bool:

@@ -24,7 +24,6 @@ from nas.pareto import front_mask, knee
 from nas.plan import Plan
 from nas.policy import POLICIES
 from nas.ports import Assignment, Done, Outcome, Store, Suggester, Wait
-from nas.propose import UNIFORM_SEEDS as UNIFORM_SEEDS  # for those who size a suggester
 from nas.propose import Proposal, Proposer
 from nas.prune import Standing, decide
 from nas.records import (
@@ -422,7 +421,9 @@ class Search:
             self._add_point(point)
             return earlier[-1]
         own = Standing(point.number, point.val_bpb, self._costs(record))
-        decision = decide(point.rung, own, self._peers(record, point.rung), self._policy, self.spec.method.seed)
+        outlook = self._proposer.outlook(record, point.rung, point.val_bpb)
+        peers, seed = self._peers(record, point.rung), self.spec.method.seed
+        decision = decide(point.rung, own, peers, self._policy, seed, outlook)
         with self._store.transaction():
             self._add_point(point)
             self._store.add_decision(

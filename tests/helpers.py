@@ -18,8 +18,8 @@ from nas.appraise import Appraiser
 from nas.data.corpora import Corpus
 from nas.data.texts import Texts
 from nas.plan import Speed
+from nas.policy import STARTUP
 from nas.ports import Assignment, Done, Driver, Engine, Outcome, Suggester, Wait
-from nas.propose import UNIFORM_SEEDS
 from nas.records import CandidateRecord, CurvePoint, DecisionRecord, SearchRecord, SearchState, Verdict
 from nas.search import Search, prepare
 from nas.space import load_space
@@ -123,7 +123,7 @@ class World:
         """A driver, the first or one after another has gone."""
         for former in self.suggesters:
             former.close()
-        seed, startup = self.spec.method.seed, 2 + UNIFORM_SEEDS
+        seed, startup = self.spec.method.seed, STARTUP
         suggester = OptunaSuggester(self.study, "s", self.space, self.spec.minimize, seed, startup)
         self.suggesters.append(suggester)
         return Search(

@@ -47,7 +47,7 @@ def test_every_module_has_its_layer() -> None:
     assert found <= named
 
 
-LEARNING = ("nas.surrogate", "nas.acquire", "nas.advise")
+LEARNING = ("nas.surrogate", "nas.acquire", "nas.belief", "nas.advise")
 
 
 @pytest.mark.parametrize("module", [*PURE["source_modules"], "services.cli.main", "services.doctor"])

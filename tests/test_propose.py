@@ -16,7 +16,7 @@ from nas.outcome import OUT_OF_MEMORY_EXCESS
 from nas.plan import Allowance
 from nas.policy import TPE
 from nas.ports import Suggester, Suggestion
-from nas.propose import RANDOM_AFTER, UNIFORM_SEEDS, Proposal, Proposer, seeds
+from nas.propose import RANDOM_AFTER, Proposal, Proposer, seeds
 from nas.records import CandidateRecord, CandidateState, Origin, with_measured
 from nas.roster import Roster
 from nas.space import Knobs, Space, load_space
@@ -109,8 +109,8 @@ def accepted(proposer: Proposer, count: int) -> list[Proposal]:
 
 def test_seeds_are_the_baselines_and_points_that_the_gate_admits_each_once(appraiser: Appraiser) -> None:
     found = forecast(SPEC, SPACE, appraiser).to_dict()
-    planned = list(seeds(SPACE, appraiser, GRANT, {"forecast": found}))
-    assert [origin for origin, _ in planned] == [Origin.DIAL, Origin.LARGEST] + UNIFORM_SEEDS * [Origin.UNIFORM]
+    planned = list(seeds(SPACE, appraiser, GRANT, {"forecast": found}, TPE))
+    assert [origin for origin, _ in planned] == [Origin.DIAL, Origin.LARGEST] + TPE.seeds * [Origin.UNIFORM]
     candidates = [SPACE.decode(knobs) for _, knobs in planned]
     assert len(set(candidates)) == len(planned)
     assert all(appraiser.admits(own, GRANT) for own in candidates)
@@ -128,13 +128,13 @@ def test_seeds_are_the_baselines_and_points_that_the_gate_admits_each_once(appra
 def test_seeds_without_some_baselines(appraiser: Appraiser, dial: bool, largest: bool, origins: list[Origin]) -> None:
     point = next(knobs for knobs in map(SPACE.uniform, range(99)) if appraiser.admits(SPACE.decode(knobs), GRANT))
     forecast = {"dial": point if dial else None, "largest": point if largest else None}
-    planned = [origin for origin, _ in seeds(SPACE, appraiser, GRANT, {"forecast": forecast})]
-    assert planned == origins + UNIFORM_SEEDS * [Origin.UNIFORM]
+    planned = [origin for origin, _ in seeds(SPACE, appraiser, GRANT, {"forecast": forecast}, TPE)]
+    assert planned == origins + TPE.seeds * [Origin.UNIFORM]
 
 
 def test_seeds_of_a_small_space_are_all_of_it(appraiser: Appraiser) -> None:
     space = load_space({"knobs": TWO})
-    planned = list(seeds(space, appraiser, GRANT, {}))
+    planned = list(seeds(space, appraiser, GRANT, {}, TPE))
     assert sorted(knobs["depth"] for _, knobs in planned) == [1, 2]
 
 
@@ -142,7 +142,7 @@ def test_a_point_is_drawn_at_random_when_nothing_new_comes(appraiser: Appraiser)
     large = next(knobs for knobs in map(SPACE.uniform, range(99)) if not appraiser.admits(SPACE.decode(knobs), GRANT))
     suggester = Stubborn([large])
     proposer = proposer_of(suggester, appraiser)
-    made = accepted(proposer, UNIFORM_SEEDS)
+    made = accepted(proposer, TPE.seeds)
     assert {own.origin for own in made} == {Origin.UNIFORM}
     before = suggester.asked()
     refused = proposer.propose()
@@ -160,7 +160,7 @@ def test_a_draw_is_the_same_for_the_driver_that_comes_after(appraiser: Appraiser
     drawn = []
     for _ in range(2):
         proposer = proposer_of(Stubborn([SPACE.uniform(0)]), appraiser)
-        *_, last = accepted(proposer, UNIFORM_SEEDS + 3)
+        *_, last = accepted(proposer, TPE.seeds + 3)
         drawn.append(last.suggestion)
     assert drawn[0] == drawn[1]
 

@@ -116,6 +116,7 @@ def test_a_decision_holds_everything_that_it_was_made_from() -> None:
         "peers": [{"number": 71, "loss": 1.875, "costs": (1.0,)}],
         "policy": asdict(STRICT),
         "seed": 7,
+        "outlook": None,
     }
 
 

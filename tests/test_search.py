@@ -20,10 +20,10 @@ from nas.ledger import FINAL, SEARCH
 from nas.outcome import objectives
 from nas.pareto import front_mask, knee
 from nas.plan import Plan, Speed
-from nas.policy import Policy
+from nas.policy import POLICIES, STARTUP, Policy
 from nas.ports import Assignment, Done, Outcome, Wait
-from nas.propose import RANDOM_AFTER, UNIFORM_SEEDS
-from nas.prune import Standing, decide
+from nas.propose import RANDOM_AFTER
+from nas.prune import Outlook, Standing, decide
 from nas.records import CandidateRecord, CandidateState, CurvePoint, LedgerRecord, Origin, Verdict
 from nas.recovery import abandon
 from nas.search import MAXIMUM_FAILED, MAXIMUM_LOST, Search, choose, prepare
@@ -92,8 +92,9 @@ def test_only_the_final_run_reads_the_test_split(whole: World) -> None:
 def test_seeds_come_first(make: Worlds, policy: str) -> None:
     world = make(spec_of(budget={"total": {"compute": "4.5GFLOP"}}, method={"policy": policy})).run()
     origins = [str(own.origin) for own in searched(world)]
-    assert origins[:10] == ["dial", "largest"] + 8 * ["uniform"]
-    assert set(origins[10:]) == {"proposed"}
+    first = ["dial", "largest"] + POLICIES[policy].seeds * ["uniform"]
+    assert origins[: len(first)] == first
+    assert set(origins[len(first) :]) == {"proposed"}
     forecast = world.record.setting["forecast"]
     assert [own.knobs for own in searched(world)[:2]] == [forecast["dial"], forecast["largest"]]
 
@@ -134,30 +135,31 @@ def test_what_the_gate_refuses_is_recorded_and_told_as_a_constraint(refusing: Wo
     }
 
 
-def test_decisions_follow_from_the_inputs_that_are_stored_with_them(whole: World) -> None:
-    decisions = whole.store.decisions("s")
+def test_decisions_follow_from_the_inputs_that_are_stored_with_them(refusing: World) -> None:
+    decisions = refusing.store.decisions("s")
     assert {own.verdict for own in decisions} == set(Verdict), "all three were needed"
     for stored in decisions:
         inputs = stored.inputs
         own, *peers = (
             Standing(raw["number"], raw["loss"], tuple(raw["costs"])) for raw in (inputs["own"], *inputs["peers"])
         )
-        again = decide(inputs["rung"], own, peers, Policy(**inputs["policy"]), inputs["seed"])
+        outlook = Outlook(**inputs["outlook"]) if inputs["outlook"] else None
+        again = decide(inputs["rung"], own, peers, Policy(**inputs["policy"]), inputs["seed"], outlook)
         assert (again.verdict, again.reason) == (stored.verdict, stored.reason)
         assert own.number == stored.number and inputs["rung"] == stored.rung
-        point = next(p for p in whole.store.points("s", stored.number) if p.rung == stored.rung)
+        point = next(p for p in refusing.store.points("s", stored.number) if p.rung == stored.rung)
         assert point.val_bpb == own.loss
 
 
-def test_a_stop_is_obeyed_at_once_and_an_audited_one_not_at_all(whole: World) -> None:
-    verdicts = {(own.number, own.verdict) for own in whole.store.decisions("s")}
+def test_a_stop_is_obeyed_at_once_and_an_audited_one_not_at_all(refusing: World) -> None:
+    verdicts = {(own.number, own.verdict) for own in refusing.store.decisions("s")}
     stopped = {number for number, verdict in verdicts if verdict is Verdict.STOP}
     audited = {number for number, verdict in verdicts if verdict is Verdict.AUDIT}
     assert stopped and audited
-    for own in searched(whole):
+    for own in searched(refusing):
         assert (own.state is CandidateState.STOPPED) is (own.number in stopped)
         if own.number in stopped:
-            last = whole.store.points("s", own.number)[-1]
+            last = refusing.store.points("s", own.number)[-1]
             assert last.rung is not None and last.flops == own.train_flops_spent < own.train_flops_planned
             assert own.val_bpb is None
         if own.number in audited:
@@ -669,7 +671,7 @@ def test_however_many_are_given_the_next_driver_proposes_the_same(make: Worlds) 
     worlds = [make(spec_of(budget={"total": {"compute": "30GFLOP"}}, method={"policy": "none"})) for _ in range(2)]
     for world, deaths in zip(worlds, (0, 1), strict=True):
         search = world.enter()
-        complete(search, 2 + UNIFORM_SEEDS)
+        complete(search, STARTUP)
         for rate in range(RANDOM_AFTER + 1):
             assert search.enqueue(given(matrix_rate=0.5 + rate / 10)).endswith("queued")
         complete(search, RANDOM_AFTER + 1)

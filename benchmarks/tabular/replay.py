@@ -20,8 +20,8 @@ from nas.curve import RUNGS, rung_steps
 from nas.errors import SpecError
 from nas.outcome import COMPLETED, DIVERGED, STOPPED, ended
 from nas.plan import TextFacts
+from nas.policy import STARTUP
 from nas.ports import Assignment, Done, Driver, Outcome, Store, Suggester
-from nas.propose import UNIFORM_SEEDS
 from nas.records import (
     CandidateRecord,
     CurvePoint,
@@ -229,7 +229,7 @@ class Replayed:
 
 def by_tpe(spec: SearchSpec, space: Space) -> Suggester:
     """What searches use."""
-    return OptunaSuggester(None, NAME, space, spec.minimize, spec.method.seed, 2 + UNIFORM_SEEDS)
+    return OptunaSuggester(None, NAME, space, spec.minimize, spec.method.seed, STARTUP)
 
 
 def replay(spec: SearchSpec, table: Table, make_suggester: MakeSuggester = by_tpe, draw: int = 0) -> Replayed:

@@ -15,8 +15,8 @@ from nas.candidate import Candidate
 from nas.data.storage import probe
 from nas.errors import LeaseError, NasError, SchemaError, StateError, StorageError
 from nas.ledger import FINAL, SEARCH, Ledger
+from nas.policy import STARTUP
 from nas.ports import Engine, Store, Suggester
-from nas.propose import UNIFORM_SEEDS
 from nas.records import CandidateRecord, CandidateState, Origin, RequestKind, RequestRecord, SearchRecord, SearchState
 from nas.recovery import abandon, cancel_candidate
 from nas.search import Search
@@ -258,7 +258,7 @@ def name_of(ground: Ground, device: Device) -> str:
 
 def open_suggester(home: Home, search_id: str, spec: SearchSpec, space: Space) -> OptunaSuggester:
     """Whoever opens it closes it."""
-    url, startup = sqlalchemy_url(home.database), 2 + UNIFORM_SEEDS
+    url, startup = sqlalchemy_url(home.database), STARTUP
     return OptunaSuggester(url, search_id, space, spec.minimize, spec.method.seed, startup)
 
 

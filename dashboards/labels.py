@@ -155,6 +155,17 @@ def _short(value: Any) -> str:
     return f"{value:.3g}" if isinstance(value, float) else str(value)
 
 
+def prospects(ahead: Mapping[str, Any]) -> str:
+    """What further search is expected to bring, from a search's record."""
+    loss, widening = ahead["loss"], ahead["widening"]
+    runs = f"{ahead['runs']} more candidate{'s' if ahead['runs'] > 1 else ''}"
+    return (
+        f"({format_flops(ahead['flops'])}, about {runs}) is expected to lower the best loss by {loss['mean']:.3f} "
+        f"({loss['low']:.3f} to {loss['high']:.3f}) bits per byte and to widen the front by "
+        f"{format_percent(widening['mean'])} ({format_percent(widening['low'])} to {format_percent(widening['high'])})"
+    )
+
+
 def headline(view: SearchView) -> str:
     """The one sentence: the result's own, or where the search stands."""
     search = view.search

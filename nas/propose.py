@@ -20,7 +20,7 @@ from nas.plan import Allowance
 from nas.policy import Policy
 from nas.ports import Suggester, Suggestion
 from nas.prune import Outlook
-from nas.records import CandidateRecord, CandidateState, Origin, measured_cost
+from nas.records import CandidateRecord, CandidateState, Origin, Prospects, measured_cost
 from nas.roster import Roster
 from nas.space import Knobs, Space
 from nas.spec import LATENCY, PEAK_MEMORY
@@ -93,6 +93,17 @@ class Proposer:
         if self._policy.deviations is None or not self._policy.prunes or not math.isfinite(loss):
             return None
         return self._advisor.outlook(self._roster, record, rung, loss)
+
+    def prospects(self, flops: int) -> Prospects | None:
+        """What so many more FLOPs of search are expected to bring; ``None`` where the policy has no model or too little
+        is known."""
+        if self._policy.sampler != "model":
+            return None
+        return self._advisor.prospects(self._roster, self._known, flops, self._suggester.asked())
+
+    def final_gain(self, chosen: CandidateRecord, more: Allowance, less: Allowance) -> float:
+        """As `nas.advise.Advisor.final_gain`."""
+        return self._advisor.final_gain(self._roster, chosen, more, less)
 
     def accept(self, proposal: Proposal, number: int) -> None:
         """The proposal has become the candidate of that number."""

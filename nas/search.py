@@ -8,7 +8,7 @@ import math
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import replace
+from dataclasses import asdict, replace
 from typing import Any
 
 from nas import outcome as outcomes
@@ -33,6 +33,7 @@ from nas.records import (
     CurvePoint,
     DecisionRecord,
     Origin,
+    Prospects,
     SearchRecord,
     Verdict,
     measured_cost,
@@ -53,9 +54,9 @@ class Search:
     """The driver of one search (`nas.ports.Driver`).
 
     Not thread-safe. ``appraiser`` judges what is proposed; runs are planned by that of their device in ``devices``,
-    where a search trains on several. ``ended`` gets each candidate that has ended, when that is recorded. ``clock``
-    gives seconds that only run while the search runs, ``now`` the time
-    of day.
+    where a search trains on several. ``ended`` gets each candidate that has ended, when that is recorded. With
+    ``looks_ahead`` the search's record says after each of them what the next tenth of the budget is expected to bring.
+    ``clock`` gives seconds that only run while the search runs, ``now`` the time of day.
     """
 
     def __init__(
@@ -70,12 +71,14 @@ class Search:
         devices: Mapping[str, Appraiser] | None = None,
         elapsed: float = 0.0,
         ended: Callable[[CandidateRecord], None] = lambda record: None,
+        looks_ahead: bool = False,
         clock: Callable[[], float] = time.monotonic,
         now: Callable[[], float] = time.time,
     ) -> None:
         self.id, self.spec = record.id, spec
         self._store, self._appraiser = store, appraiser
-        self._ended = ended
+        self._ended, self._looks_ahead = ended, looks_ahead or spec.budget.auto
+        self._prospects: Prospects | None = None
         self._clock, self._now, self._started = clock, now, clock() - elapsed
         self._grant = allowance(spec)
         abandon(store, record.id, now())
@@ -195,7 +198,7 @@ class Search:
             self._end_search()
         while self._given:  # for which there was no time or money
             self._cancel(self._given.popleft())
-        if self._final_number is None and self.spec.budget.final > 0:
+        if self._final_number is None and self.spec.budget.final_share > 0:
             if device != self._fastest():
                 return Wait()
             assignment = self._final_run(device)
@@ -222,6 +225,9 @@ class Search:
         """``None`` when there is none now, or with a reason in ``_closed`` none any more."""
         if self._closed or self._count_reached():
             return None
+        if self.spec.budget.auto and self._rest_is_better():
+            self._closed = "the rest is worth more in the final run"
+            return None
         if self._given:
             return self._next_given(device)
         proposal = self._held = self._held or self._propose()
@@ -233,6 +239,16 @@ class Search:
             return None
         self._held = None
         return self._dispatch(proposal, plan)
+
+    def _rest_is_better(self) -> bool:
+        """Whether the final run is expected to make more of the next tenth of the budget than the search."""
+        ahead, chosen = self._prospects, choose(self.spec, self._roster)
+        if ahead is None or chosen is None:
+            return False
+        left = self._ledger.balance(FINAL).free + self._ledger.balance(SEARCH).free
+        seconds = self.spec.budget.total.time - self.elapsed
+        more, less = (final_allowance(self.spec, flops, seconds) for flops in (left, left - ahead.flops))
+        return self._proposer.final_gain(chosen, more, less) > ahead.loss.mean
 
     def _plan(self, candidate: Candidate, device: str) -> Plan:
         return replace(self._devices.appraiser(device).plan(candidate, self._grant), device=device)
@@ -480,9 +496,19 @@ class Search:
         self._devices.ended(done)
         self._proposer.learn(done)
         self._ended(done)
+        if self._looks_ahead:
+            self._look_ahead()
         self._failed_in_a_row = self._failed_in_a_row + 1 if done.state is CandidateState.FAILED else 0
         if self._failed_in_a_row == MAXIMUM_FAILED:
             raise NasError(f"{MAXIMUM_FAILED} candidates in a row failed, the last one: {done.reason}")
+
+    def _look_ahead(self) -> None:
+        """Says what the next tenth of the budget is expected to bring, as long as the search goes on."""
+        flops = min(self.spec.budget.total.compute // 10, self._ledger.balance(SEARCH).free)
+        going_on = self._searching and not self._closed and flops > 0
+        self._prospects = self._proposer.prospects(flops) if going_on else None
+        told = None if self._prospects is None else asdict(self._prospects)
+        self._store.update_search(self.id, prospects=told)
 
     def _end_attempt(self, record: CandidateRecord, outcome: Outcome) -> None:
         ended: dict[str, Any] = {"finished_at": self._now(), "outcome": outcome.kind}

@@ -262,7 +262,7 @@ def check(spec: SearchSpec, space: Space, table: Table) -> None:
     if budget.candidate.compute != compute:
         found = format_flops(budget.candidate.compute)
         raise SpecError("budget.candidate.compute", f"must be that of the table, {format_flops(compute)}", found)
-    if budget.final:
+    if budget.final_share:
         raise SpecError("budget.final", "must be 0: the table has no final runs", budget.final)
     absent = {
         "budget.total.time": None if math.isinf(budget.total.time) else budget.total.time,

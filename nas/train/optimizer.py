@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from nas.cost import NEWTON_SCHULZ_STEPS
 from nas.plan import Rates
 from nas.train.backend import backend_of
-from nas.train.model import MLP, Attention, Transformer
+from nas.train.model import MLP, Attention, SquaredMLP, Transformer, ValueEmbedding
 from nas.train.products import by_onednn, rows_by_rows
 
 # Coefficients of the quintic iteration of Jordan et al., "Muon" (2024): steep at zero, singular values end in
@@ -52,7 +52,14 @@ def matrices(model: Transformer) -> list[Matrix]:
         elif isinstance(module, MLP):
             hidden = module.down.in_features
             parts += _stacked(module.gate_up, (hidden, hidden)) + _stacked(module.down, (module.down.out_features,))
+        elif isinstance(module, SquaredMLP):
+            parts += _stacked(module.up, (module.up.out_features,)) + _stacked(module.down, (module.down.out_features,))
     return parts
+
+
+def tables(model: Transformer) -> list[Tensor]:
+    """The value embeddings of the layers."""
+    return [module.table.weight for module in model.blocks.modules() if isinstance(module, ValueEmbedding)]
 
 
 def _stacked(linear: nn.Linear, rows: Iterable[int]) -> list[Matrix]:
@@ -141,7 +148,7 @@ class Optimizers:
     def __init__(self, model: Transformer, kind: str) -> None:
         parts = matrices(model)
         roles: dict[str, list[Tensor]] = {
-            "embedding": [model.embedding.weight],
+            "embedding": [model.embedding.weight, *tables(model)],
             "head": [model.head.weight] if model.head is not None else [],
             "matrix": _parameters(parts) if kind == "adamw" else [],
             "vector": [parameter for parameter in model.parameters() if parameter.ndim == 1],

@@ -102,9 +102,8 @@ class Architecture:
         numbers = [deviation.layer for deviation in self.deviations]
         ascending = numbers == sorted(set(numbers)) and all(0 <= n < self.depth for n in numbers)
         _require(ascending, "deviations", "must name layers of the model once, ascending", numbers)
-        _require(self.activation in ACTIVATIONS, "activation", f"must be of {', '.join(ACTIVATIONS)}", self.activation)
-        known = self.value_embeddings in VALUE_EMBEDDINGS
-        _require(known, "value_embeddings", f"must be of {', '.join(VALUE_EMBEDDINGS)}", self.value_embeddings)
+        for name, words in (("activation", tuple(ACTIVATIONS)), ("value_embeddings", tuple(VALUE_EMBEDDINGS))):
+            _require(getattr(self, name) in words, name, f"must be of {', '.join(words)}", getattr(self, name))
         _require(0 <= self.softcap < math.inf, "softcap", "must be at least 0 and finite", self.softcap)
         for own in self.deviations:
             sizes = (own.heads, own.kv_heads, own.mlp_width)

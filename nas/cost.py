@@ -199,7 +199,7 @@ def footprint(candidate: Candidate) -> Footprint:
         largest_kept=max(kept),
         temporary=max(_temporary(architecture, layer) for layer in layers),
         embedding=architecture.vocabulary * architecture.width,
-        table=max(architecture.vocabulary * own.kv_heads * architecture.head_size * own.value_embedding for own in layers),
+        table=max(table_params(architecture, (layer,)) for layer in layers),
         update=5 * muon,
         context=architecture.context,
         vocabulary=architecture.vocabulary,
@@ -279,8 +279,8 @@ def step_operations(candidate: Candidate, accumulation: int = 1) -> int:
 
 
 def decode_bytes(architecture: Architecture) -> int:
-    """Bytes that the next token reads, float32: weights, of the embedding the head's share alone, of tables nothing, and
-    half of a full cache."""
+    """Bytes that the next token reads, float32: weights, of the embedding the head's share alone and of tables nothing,
+    and half of a full cache."""
     layers, size = architecture.layers(), architecture.head_size
     positions = architecture.context // 2
     cache = sum(2 * layer.kv_heads * size * min(layer.window or positions, positions) for layer in layers)

@@ -183,7 +183,8 @@ class ValueEmbedding(nn.Module):
 
     def forward(self, tokens_BT: Tensor) -> Tensor:
         """What is added to the values, (B, T, K, E)."""
-        return self.table(tokens_BT).unflatten(-1, (len(self.scale), -1)) * self.scale[:, None]
+        rows_BTF: Tensor = self.table(tokens_BT)
+        return rows_BTF.view(*tokens_BT.shape, len(self.scale), -1) * self.scale[:, None]
 
 
 class Mixture(nn.Module):
@@ -205,7 +206,7 @@ class Block(nn.Module):
         self.attention_norm = RMSNorm(architecture.width)
         self.attention = Attention(architecture, layer)
         self.mlp_norm = RMSNorm(architecture.width)
-        self.mlp = MLPS[architecture.activation](architecture.width, layer.mlp_width)
+        self.mlp: MLP | SquaredMLP = MLPS[architecture.activation](architecture.width, layer.mlp_width)
         self.mixture = Mixture() if architecture.x0_shortcut else None
         table = (architecture.vocabulary, layer.kv_heads, architecture.head_size)
         self.value_embedding = ValueEmbedding(*table) if layer.value_embedding else None

@@ -1,4 +1,4 @@
-"""Optimizers: Muon for the matrices, AdamW for embedding, head and norms, or AdamW for everything.
+"""Optimizers: Muon for the matrices, AdamW for embeddings, head, norms and scalars, or AdamW for everything.
 
 Rates and decay are set from outside before each step (`nas.plan`), because they are functions of progress.
 """
@@ -57,9 +57,10 @@ def matrices(model: Transformer) -> list[Matrix]:
     return parts
 
 
-def tables(model: Transformer) -> list[Tensor]:
-    """The value embeddings of the layers."""
-    return [module.table.weight for module in model.blocks.modules() if isinstance(module, ValueEmbedding)]
+def value_embeddings(model: Transformer) -> list[Tensor]:
+    """The tables of the layers, and their scales."""
+    found = [module for module in model.blocks.modules() if isinstance(module, ValueEmbedding)]
+    return [parameter for module in found for parameter in module.parameters()]
 
 
 def _stacked(linear: nn.Linear, rows: Iterable[int]) -> list[Matrix]:
@@ -146,12 +147,13 @@ class Optimizers:
     """The optimizers of one model behind one face."""
 
     def __init__(self, model: Transformer, kind: str) -> None:
-        parts = matrices(model)
+        parts, looked_up = matrices(model), value_embeddings(model)
+        apart = set(map(id, looked_up))
         roles: dict[str, list[Tensor]] = {
-            "embedding": [model.embedding.weight, *tables(model)],
+            "embedding": [model.embedding.weight, *looked_up],
             "head": [model.head.weight] if model.head is not None else [],
             "matrix": _parameters(parts) if kind == "adamw" else [],
-            "vector": [parameter for parameter in model.parameters() if parameter.ndim == 1],
+            "vector": [own for own in model.parameters() if own.ndim == 1 and id(own) not in apart],
         }
         self.adam = torch.optim.AdamW(
             [{"params": parameters, "role": role} for role, parameters in roles.items() if parameters],

@@ -64,7 +64,7 @@ class Case:
 
 CASES = (
     Case("small", 10**11, 5, {"depth": 2, "width": 48, "vocabulary": 1024, "head_size": 16}),
-    Case("middle", 4 * 10**11, 5, {"depth": 3, "width": 64, "vocabulary": 2048, "head_size": 16}),
+    Case("middle", 4 * 10**11, 3, {"depth": 3, "width": 64, "vocabulary": 2048, "head_size": 16}),
 )
 QUICK = (Case("quick", 10**9, 2, {"depth": 2, "width": 16, "vocabulary": 256, "head_size": 8, "context": 64}),)
 

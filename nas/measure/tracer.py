@@ -19,8 +19,8 @@ class Tracer:
 
     A trace takes as long as there are operators, however many sequences are in a pass; so a deep candidate is put
     together from two shallow ones, each phase by itself. Layers are alike, and windows and value embeddings repeat in a
-    pattern, so depth grows by whole patterns. Known error of the peak against a trace of the whole: at most 0.5% (a test
-    holds that).
+    pattern, so depth grows by whole patterns. Known error of the peak against a trace of the whole: at most 0.5% (a
+    test holds that).
     """
 
     def __init__(self, backend: str, precision: str) -> None:

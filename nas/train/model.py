@@ -172,8 +172,8 @@ MLPS: dict[str, type[MLP | SquaredMLP]] = {"swiglu": MLP, "relu2": SquaredMLP}
 class ValueEmbedding(nn.Module):
     """A row for each token, of the size of all key/value heads, with a learned scale for each head.
 
-    Zhou et al., arXiv 2410.17897, add the first layer's values to later ones; that a table does better is a finding of
-    modded-nanogpt (record of 2024-12-04).
+    Zhou et al., arXiv 2410.17897, add the first layer's values to those of later ones; tables of their own in place of
+    that are modded-nanogpt's (its records 13 to 15).
     """
 
     def __init__(self, vocabulary: int, kv_heads: int, head_size: int) -> None:

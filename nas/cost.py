@@ -192,6 +192,7 @@ def footprint(candidate: Candidate) -> Footprint:
     count = params(architecture, layers)
     muon = matrix_params(architecture, layers) if candidate.recipe.optimizer == "muon" else 0
     kept = [_kept(architecture, layer, candidate.recipe.dropout) for layer in layers]
+    embedded = architecture.value_embeddings != "none"
     return Footprint(
         resident=2 * count + 2 * (count - muon) + muon,
         stream=architecture.width * (len(layers) + (6 if architecture.x0_shortcut else 3)),
@@ -199,7 +200,7 @@ def footprint(candidate: Candidate) -> Footprint:
         largest_kept=max(kept),
         temporary=max(_temporary(architecture, layer) for layer in layers),
         embedding=architecture.vocabulary * architecture.width,
-        table=max(table_params(architecture, (layer,)) for layer in layers),
+        table=max(table_params(architecture, (layer,)) for layer in layers) if embedded else 0,
         update=5 * muon,
         context=architecture.context,
         vocabulary=architecture.vocabulary,

@@ -102,7 +102,6 @@ class Layer(nn.Module):
 class NasPreTrainedModel(PreTrainedModel):
     config_class = NasConfig
     base_model_prefix = "model"
-    _no_split_modules = ("Layer",)
 
 
 class NasModel(NasPreTrainedModel):

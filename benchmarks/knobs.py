@@ -36,6 +36,7 @@ KNOBS: Mapping[str, Mapping[str, Any]] = {
     BASE: {},
     "activation: relu2, MLP 3/2 as wide": {"activation": "relu2", "mlp_ratio": 4.5},
     "activation: relu2, MLP as wide": {"activation": "relu2"},
+    "swiglu, MLP 2/3 as wide": {"mlp_ratio": 2.0},
     "value_embeddings: alternate": {"value_embeddings": "alternate"},
     "value_embeddings: all": {"value_embeddings": "all"},
     "x0_shortcut": {"x0_shortcut": True},
@@ -46,7 +47,8 @@ KNOBS: Mapping[str, Mapping[str, Any]] = {
     "cooldown: 0.4": {"cooldown": 0.4},
     "cooldown: 0.95": {"cooldown": 0.95},
 }
-"""With the values that differ from the base; an MLP of two matrices has the base's FLOPs at 3/2 of its width."""
+"""With the values that differ from the base. An MLP of two matrices has the base's FLOPs at 3/2 of its width; that as
+wide is to be held against one of three that costs as little."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +66,8 @@ class Case:
 
 CASES = (
     Case("small", 10**11, 5, {"depth": 2, "width": 48, "vocabulary": 1024, "head_size": 16}),
-    Case("middle", 4 * 10**11, 3, {"depth": 3, "width": 64, "vocabulary": 2048, "head_size": 16}),
+    Case("middle", 4 * 10**11, 5, {"depth": 3, "width": 64, "vocabulary": 2048, "head_size": 16}),
+    Case("large", 16 * 10**11, 3, {"depth": 4, "width": 96, "vocabulary": 2048, "head_size": 16}),
 )
 QUICK = (Case("quick", 10**9, 2, {"depth": 2, "width": 16, "vocabulary": 256, "head_size": 8, "context": 64}),)
 

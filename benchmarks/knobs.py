@@ -53,12 +53,13 @@ wide is to be held against one of three that costs as little."""
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """A size of the base candidate, with the FLOPs of each of its runs and how many seeds there are."""
+    """A size of the base candidate, with the FLOPs of each of its runs, how many seeds there are, and the knobs."""
 
     name: str
     compute: int
     seeds: int
     base: Mapping[str, Any]
+    knobs: tuple[str, ...] = tuple(KNOBS)
 
     def candidate(self, knob: str) -> Candidate:
         return load_space(SPACE).decode({**self.base, **KNOBS[knob]})
@@ -67,7 +68,13 @@ class Case:
 CASES = (
     Case("small", 10**11, 5, {"depth": 2, "width": 48, "vocabulary": 1024, "head_size": 16}),
     Case("middle", 4 * 10**11, 5, {"depth": 3, "width": 64, "vocabulary": 2048, "head_size": 16}),
-    Case("large", 16 * 10**11, 3, {"depth": 4, "width": 96, "vocabulary": 2048, "head_size": 16}),
+    Case(
+        "large",
+        16 * 10**11,
+        3,
+        {"depth": 4, "width": 96, "vocabulary": 2048, "head_size": 16},
+        tuple(knob for knob in KNOBS if not knob.startswith(("window", "cooldown"))),  # for time
+    ),
 )
 QUICK = (Case("quick", 10**9, 2, {"depth": 2, "width": 16, "vocabulary": 256, "head_size": 8, "context": 64}),)
 
@@ -100,7 +107,7 @@ def measure(cases: Sequence[Case], texts: Texts, path: Path) -> list[Result]:
     """All runs of the cases, those that are in the file already read from it."""
     lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
     kept = {(own.case, own.knob, own.seed, own.candidate): own for own in (Result(**json.loads(li)) for li in lines)}
-    wanted = [(case, knob, seed) for case in cases for seed in range(case.seeds) for knob in KNOBS]
+    wanted = [(case, knob, seed) for case in cases for seed in range(case.seeds) for knob in case.knobs]
     results = []
     for number, (case, knob, seed) in enumerate(wanted, start=1):
         key = (case.name, knob, seed, case.candidate(knob).id)
@@ -117,7 +124,7 @@ def losses(results: Sequence[Result], case: Case) -> dict[str, list[float]]:
     """Of each knob, by seed; a run that diverged is infinitely bad."""
     return {
         knob: [math.inf if own.bpb is None else own.bpb for own in results if (own.case, own.knob) == (case.name, knob)]
-        for knob in KNOBS
+        for knob in case.knobs
     }
 
 

@@ -138,6 +138,10 @@ def architecture(record: CandidateRecord) -> str:
         ("vocabulary", f"vocabulary {raw.get('vocabulary')}"),
         ("context", f"context {raw.get('context')}"),
         ("window", f"window {raw.get('window')} ({raw.get('window_pattern')})"),
+        ("activation", str(raw.get("activation"))),
+        ("value_embeddings", f"value embeddings ({raw.get('value_embeddings')})"),
+        ("x0_shortcut", "x0 shortcut"),
+        ("softcap", f"softcap {raw.get('softcap')}"),
         ("deviations", f"{len(raw.get('deviations') or ())} layers differ"),
     ]
     return ", ".join(text for name, text in parts if raw.get(name))

@@ -1069,3 +1069,8 @@ def test_a_candidate_in_a_line() -> None:
     assert describe(space.decode(knobs)) == (
         "4 layers, width 64, 4/2 heads of 16, MLP 192, vocabulary 320, context 64, windows SL of 16, adamw, batch 256"
     )
+    more: Knobs = {"activation": "relu2", "value_embeddings": "alternate", "x0_shortcut": True, "softcap": 15.0}
+    assert describe(space.decode({**knobs, **more})) == (
+        "4 layers, width 64, 4/2 heads of 16, MLP 192 relu2, vocabulary 320, context 64, windows SL of 16, "
+        "value embeddings in alternate layers, x0 shortcut, softcap 15, adamw, batch 256"
+    )

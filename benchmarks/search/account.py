@@ -1,4 +1,4 @@
-"""What a peer may do: train candidates, stop them, see their losses. Every FLOP is charged, and none beyond the budget."""
+"""What a peer may do: train candidates, stop them, see losses. Every FLOP is charged, and none beyond the budget."""
 
 from collections.abc import Sequence
 

@@ -92,11 +92,7 @@ class Problem:
     def price(self, own: str, rungs: Sequence[float] = ()) -> int:
         """FLOPs that a run to the end is planned to take, with scores at the rungs."""
         entry = self.entries[own]
-        return (
-            entry.plan.train_flops
-            + len(rung_steps(entry.plan.steps, rungs)) * entry.rung_flops
-            + entry.full_flops
-        )
+        return entry.plan.train_flops + len(rung_steps(entry.plan.steps, rungs)) * entry.rung_flops + entry.full_flops
 
     def spent(self, own: str, progress: float, rungs: Sequence[float] = ()) -> int:
         """FLOPs of a run up to a progress, with scores at those of the rungs that it has passed by then; at the end
@@ -154,14 +150,15 @@ def problem(table: Table, draw: int = 0, lower: Iterable[Table] = (), share: flo
     compute, limits = int(table.about["compute"]), Limits()
     appraiser = Appraiser(TableTexts(table), limits)
     rows: dict[str, list[int]] = {}
-    for row, own in enumerate(table.ids):
-        rows.setdefault(own, []).append(row)
+    for place, name in enumerate(table.ids):
+        rows.setdefault(name, []).append(place)
     entries = {}
     for knobs in points(space):
         candidate = space.decode(knobs)
         if appraiser.admits(candidate, Allowance(compute)):
             several = rows[candidate.id]
-            entries[candidate.id] = _entry(appraiser, candidate, knobs, several[draw % len(several)], compute)
+            row = several[draw % len(several)]
+            entries[candidate.id] = _entry(appraiser, candidate, knobs, row, compute)
     spec = SearchSpec(
         corpus=str(table.about["corpus"]),
         space=dict(table.about["space"]),
@@ -171,7 +168,7 @@ def problem(table: Table, draw: int = 0, lower: Iterable[Table] = (), share: flo
         method=Method(policy="none"),
     )
     own = Problem(table, draw, spec, space, prepare(spec, space, appraiser), entries)
-    total = int(share * sum(own.price(candidate, RUNGS) for candidate in entries))
+    total = int(share * sum(own.price(entry, RUNGS) for entry in entries))
     spec = replace(spec, budget=replace(spec.budget, total=Total(total)))
     below = sorted(lower, key=lambda other: int(other.about["compute"]))
     return replace(

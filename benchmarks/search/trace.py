@@ -35,6 +35,11 @@ class Trace:
     completed: tuple[Completed, ...]
     stopped: tuple[Stopped, ...] = ()
 
+    @property
+    def spent(self) -> int:
+        """FLOPs."""
+        return max((*(own.spent for own in self.completed), *(own.spent for own in self.stopped)), default=0)
+
     def to_dict(self) -> dict[str, Any]:
         return {
             "completed": [[own.spent, own.id, list(own.objectives)] for own in self.completed],

@@ -4,9 +4,10 @@ Progress is counted in 16ths: ``max_t`` is 16 and the grace period 1. A run is s
 its scheduler's milestones.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import datetime
+from functools import partial
 from types import SimpleNamespace
 from typing import Any
 
@@ -22,6 +23,7 @@ from nas.spec import LOSS
 PARTS = 16
 TIME = "training_iteration"  # the name that Ray's searcher reads
 Result = dict[str, Any]
+NO_CONTROLLER: Any = None  # Ray's scheduler is handed one and does not use it
 
 
 def milestones(reduction: int) -> list[int]:
@@ -48,8 +50,8 @@ def _train(account: Account, own: str, marks: list[int], stops: Callable[[Result
 
 
 def ray_asha(problem: Problem, seed: int) -> Trace:
-    """`AsyncHyperBandScheduler` on the loss (Li et al., arXiv 1810.05934; reduction factor 4) with `OptunaSearch`, which
-    proposes by TPE for the loss alone and takes the last loss of a stopped run for its result."""
+    """`AsyncHyperBandScheduler` on the loss (Li et al., arXiv 1810.05934; reduction factor 4) with `OptunaSearch`,
+    which proposes by TPE for the loss alone and takes the last loss of a stopped run for its result."""
     from ray.tune.schedulers import AsyncHyperBandScheduler
     from ray.tune.search.optuna import OptunaSearch
 
@@ -64,12 +66,12 @@ def ray_asha(problem: Problem, seed: int) -> Trace:
         def stops(result: Result) -> bool:
             if searched:
                 searcher.on_trial_result(trial.trial_id, result)
-            return bool(scheduler.on_trial_result(None, trial, result) == "STOP")
+            return bool(scheduler.on_trial_result(NO_CONTROLLER, trial, result) == "STOP")
 
         searched = not trial.trial_id.startswith("drawn")
-        scheduler.on_trial_add(None, trial)
+        scheduler.on_trial_add(NO_CONTROLLER, trial)
         known[own] = result = _train(account, own, marks, stops)
-        scheduler.on_trial_complete(None, trial, result)
+        scheduler.on_trial_complete(NO_CONTROLLER, trial, result)
         return result
 
     fruitless, asked = 0, 0
@@ -83,7 +85,7 @@ def ray_asha(problem: Problem, seed: int) -> Trace:
                 searcher.add_evaluated_point(dict(grid.parameters(drawn)), result[LOSS])
         trial = SimpleNamespace(trial_id=f"{asked}")
         asked += 1
-        own = grid.id(searcher.suggest(trial.trial_id))
+        own = grid.id(searcher.suggest(trial.trial_id) or {})
         fruitless = fruitless + 1 if own in known or own not in problem.entries else 0
         if not fruitless:
             if not account.affords(own):
@@ -131,22 +133,17 @@ def mo_asha(problem: Problem, seed: int) -> Trace:
             fruitless = 0
             if proposed is None or not account.affords(proposed):
                 return account.trace
-            costs = _costs(problem, proposed)
+            costs = dict(zip(problem.spec.cost_objectives, problem.entries[proposed].costs, strict=True))
             trial = Trial(len(known), dict(problem.entries[proposed].knobs), datetime.min)
             scheduler.on_trial_add(trial)
-            result = _train(
-                account,
-                proposed,
-                marks,
-                lambda result, trial=trial, costs=costs: scheduler.on_trial_result(trial, {**result, **costs}) == "STOP",
-            )
+            result = _train(account, proposed, marks, partial(_syne_stops, scheduler, trial, costs))
             if LOSS in result:
                 scheduler.on_trial_complete(trial, {**result, **costs})
             known.add(proposed)
 
 
-def _costs(problem: Problem, own: str) -> dict[str, float]:
-    return dict(zip(problem.spec.cost_objectives, problem.entries[own].costs, strict=True))
+def _syne_stops(scheduler: Any, trial: Any, costs: Mapping[str, float], result: Result) -> bool:
+    return bool(scheduler.on_trial_result(trial, {**result, **costs}) == "STOP")
 
 
 @contextmanager

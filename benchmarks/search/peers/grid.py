@@ -7,10 +7,10 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution, IntD
 from benchmarks.search.problem import Problem
 from nas.space import Knobs, Value
 
-FRUITLESS = 20
-"""Proposals in a row of what is known already, after which a candidate that is new is taken by lot: every peer spends
-its budget."""
-Parameters = dict[str, int | str | bool]
+FRUITLESS = 8
+"""Proposals in a row of what is known already, after which a candidate that is new is taken by lot (as in our search): every
+peer spends its budget."""
+Parameters = dict[str, Value]
 
 
 class Grid:
@@ -24,9 +24,7 @@ class Grid:
             knob.name: list(space.values(knob.name)) for knob in space.knobs if len(space.values(knob.name)) > 1
         }
         self._fixed = {
-            name: value
-            for name, value in next(iter(problem.entries.values())).knobs.items()
-            if name not in self.values
+            name: value for name, value in next(iter(problem.entries.values())).knobs.items() if name not in self.values
         }
 
     @property
@@ -56,7 +54,7 @@ class Grid:
         others = [own for own in self._problem.entries if own not in known]
         return self._random.choice(others) if others else None
 
-    def _value(self, name: str, parameter: int | str | bool) -> Value:
+    def _value(self, name: str, parameter: Value) -> Value:
         values = self.values[name]
         return values[int(parameter)] if _is_ordered(values) else parameter
 

@@ -39,7 +39,7 @@ class Method:
 
     @property
     def file(self) -> str:
-        return self.name.replace(" / ", "+").replace(" ", "-")
+        return self.name.replace(" / ", "+").replace(", ", "-").replace(": ", "-").replace(" ", "-")
 
 
 PEERS = {
@@ -54,6 +54,7 @@ PEERS = {
         Method("optuna GP", samplers.gp, ("optuna",)),
         Method("ray ASHA + TPE", asha.ray_asha, ("ray", "optuna")),
         Method("syne-tune MO-ASHA", asha.mo_asha, ("syne-tune",)),
+        Method("syne-tune MO-ASHA, ranks put right", asha.mo_asha_put_right, ("syne-tune",)),
         Method("fixed fraction, top K", halving.fixed_fraction),
         Method("halving, complete schedules", halving.complete_schedules, levels=halving.LEVELS - 1),
     )

@@ -8,7 +8,7 @@ from benchmarks.search.problem import Problem
 from nas.space import Knobs, Value
 
 FRUITLESS = 8
-"""Proposals in a row of what is known already, after which a candidate that is new is taken by lot (as in our search): every
+"""Proposals in a row of what is known already, after which one that is new is taken by lot, as in our search: every
 peer spends its budget."""
 Parameters = dict[str, Value]
 

@@ -7,7 +7,7 @@ import argparse
 import multiprocessing
 import shlex
 import sys
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
 from functools import cache
@@ -83,19 +83,24 @@ class Library:
 
 def fill(libraries: Mapping[str, Library], jobs: Sequence[Job], workers: int) -> None:
     """Runs what is missing and keeps each trace as soon as it is there."""
-    if not jobs:
-        return
-    with ProcessPoolExecutor(workers, multiprocessing.get_context("spawn")) as pool:
-        futures = {pool.submit(job.run): job for job in jobs}
-        for count, future in enumerate(as_completed(futures), start=1):
-            job = futures[future]
-            library = libraries[job.corpus]
-            try:
-                if (shelf := library.shelves.get(job.method)) is not None:
-                    shelf.put(job.seed, future.result())
-            except MissingDependencyError as error:
-                library.leave_out(job.method, str(error))
-            _say(f"{count} of {len(jobs)}: {job.method}, {job.corpus}, seed {job.seed}")
+    for count, (job, result_of) in enumerate(_ended(jobs, workers), start=1):
+        library = libraries[job.corpus]
+        try:
+            if (shelf := library.shelves.get(job.method)) is not None:
+                shelf.put(job.seed, result_of())
+        except MissingDependencyError as error:
+            library.leave_out(job.method, str(error))
+        _say(f"{count} of {len(jobs)}: {job.method}, {job.corpus}, seed {job.seed}")
+
+
+def _ended(jobs: Sequence[Job], workers: int) -> Iterator[tuple[Job, Callable[[], Trace]]]:
+    """Each job with what gives its trace or raises its error; one worker is this process."""
+    if workers == 1:
+        yield from ((job, job.run) for job in jobs)
+    elif jobs:
+        with ProcessPoolExecutor(workers, multiprocessing.get_context("spawn")) as pool:
+            futures = {pool.submit(job.run): job for job in jobs}
+            yield from ((futures[own], own.result) for own in as_completed(futures))
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

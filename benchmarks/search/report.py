@@ -67,7 +67,7 @@ def targets(corpora: Mapping[str, Sequence[Result]], peers: Sequence[str]) -> st
     return table(["method", *head, *(["all"] if len(corpora) > 1 else [])], rows)
 
 
-def tests(corpora: Mapping[str, Sequence[Result]], ours: str, peers: Sequence[str]) -> str:
+def significance(corpora: Mapping[str, Sequence[Result]], ours: str, peers: Sequence[str]) -> str:
     """A row for each peer, a column for each share of the budget."""
     there = [name for name in _in_all(corpora) if name in peers]
     own = [_of(results, ours) for results in corpora.values()]
@@ -109,7 +109,7 @@ def write_up(
         seeds = max(len(own.seeds) for own in results)
         parts += [f"## {corpus}", budget(problems[corpus], seeds), regrets(results, problems[corpus])]
     parts += ["## FLOPs to the best peer's front", paragraph(TARGET), targets(corpora, peers)]
-    parts += ["## Tests", paragraph(TESTS), *(tests(corpora, name, peers) for name in ours)]
+    parts += ["## Tests", paragraph(TESTS), *(significance(corpora, name, peers) for name in ours)]
     if any(cells.values()):
         parts += ["## Which part gains what", paragraph(FACTORS)]
         for corpus, results in cells.items():

@@ -2,7 +2,7 @@
 
 import itertools
 import random
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 from benchmarks.search.account import Account
 from benchmarks.search.problem import Problem
@@ -31,9 +31,17 @@ def at_random(problem: Problem, seed: int) -> Trace:
 
 def evenly(problem: Problem, seed: int) -> Trace:
     """By `Space.uniform`, which has no seed; what it does not reach comes last."""
-    space = problem.space
+    return in_order(problem, _even(problem))
+
+
+def _even(problem: Problem) -> Iterator[str]:
+    """Each candidate once."""
+    space, seen = problem.space, set[str]()
     even = (space.decode(space.uniform(index)).id for index in range(TRIED))
-    return in_order(problem, dict.fromkeys([*(own for own in even if own in problem.entries), *problem.entries]))
+    for own in itertools.chain(even, problem.entries):
+        if own in problem.entries and own not in seen:
+            seen.add(own)
+            yield own
 
 
 def largest_first(problem: Problem, seed: int) -> Trace:

@@ -407,6 +407,7 @@ _A, _ALPHA, _B, _BETA = 406.4, 0.34, 410.7, 0.28
 BYTES_PER_LAW_TOKEN = 4.0  # the law's tokens are of a 32k vocabulary: about 4 bytes of English
 ASPECT = 24  # width / depth that rules aim at; small models like to be deeper for their width than large ones
 EXPONENT = _BETA / (_ALPHA + _BETA)  # of the best N in compute, 0.45
+WIDEST, DEEPEST = 8, 3  # times the width and the depth of a candidate that scaling looks at
 
 
 def law_excess(matrix_params: float, train_bytes: float) -> float:
@@ -429,7 +430,7 @@ def dial(
         own = candidate.architecture
         if own.depth != _rule_depth(own.width, depths) or not admits(candidate):
             continue
-        excess = law_excess(*_law_inputs(candidate, flops, bytes_per_token(own.vocabulary)))
+        excess = expected_excess(candidate, flops, bytes_per_token)
         if best is None or excess < best[0]:
             best = (excess, knobs)
     return best[1] if best else None
@@ -438,6 +439,11 @@ def dial(
 def _rule_depth(width: int, depths: Sequence[int]) -> int:
     """The depth that comes nearest to the aspect that rules aim at."""
     return min(depths, key=lambda depth: abs(math.log(depth * ASPECT / width)))
+
+
+def expected_excess(candidate: Candidate, flops: int, bytes_per_token: Callable[[int], float]) -> float:
+    """`law_excess` of a run of ``flops``."""
+    return law_excess(*_law_inputs(candidate, flops, bytes_per_token(candidate.architecture.vocabulary)))
 
 
 def _law_inputs(candidate: Candidate, flops: int, bytes_per_token: float) -> tuple[float, float]:
@@ -486,7 +492,7 @@ def _shapes(architecture: Architecture) -> Iterator[Architecture]:
         return
     heads, width = architecture.heads, architecture.width
     step = math.lcm(heads // architecture.kv_heads, heads // math.gcd(heads, width))  # keeps both ratios whole
-    for scaled in range(step, 8 * heads + 1, step):
+    for scaled in range(step, WIDEST * heads + 1, step):
         shared = replace(
             architecture,
             width=width * scaled // heads,
@@ -494,7 +500,7 @@ def _shapes(architecture: Architecture) -> Iterator[Architecture]:
             kv_heads=architecture.kv_heads * scaled // heads,
             mlp_width=mlp_width(width * scaled // heads, architecture.mlp_width / width),
         )
-        for depth in range(max(1, architecture.depth // 2), 3 * architecture.depth + 1):
+        for depth in range(max(1, architecture.depth // 2), DEEPEST * architecture.depth + 1):
             yield replace(shared, depth=depth)
 
 

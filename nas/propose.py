@@ -8,19 +8,25 @@ import random
 from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
 
 from nas.appraise import Appraiser
 from nas.candidate import Candidate
 from nas.gate import Admitted, Rejected
 from nas.outcome import OUT_OF_MEMORY_EXCESS, objectives
 from nas.plan import Allowance
+from nas.policy import DEFAULT, Policy
 from nas.ports import Suggester, Suggestion
 from nas.records import CandidateRecord, CandidateState, Origin, measured_cost
+from nas.roster import Roster
 from nas.space import Knobs, Space
 from nas.spec import LATENCY, PEAK_MEMORY
 
-UNIFORM_SEEDS = 8
+if TYPE_CHECKING:
+    from nas.advise import Advisor
+
+UNIFORM_SEEDS = DEFAULT.seeds
 UNIFORM_TRIED = 256  # points of the even sequence, of which the first that are admitted are seeds
 RANDOM_AFTER = 8  # suggestions in a row that were known or refused, after which a point is drawn at random
 DRAWS = 4096  # of which none was new and admitted: the space counts as exhausted
@@ -54,17 +60,20 @@ class Proposer:
         minimize: Sequence[str],
         seed: int,
         setting: Mapping[str, Any],
-        known: Sequence[CandidateRecord],
+        roster: Roster,
+        policy: Policy,
     ) -> None:
-        """``setting`` is the search's, whose forecast names the baselines."""
+        """``setting`` is the search's, whose forecast names the baselines and the hypervolume's reference."""
         self._space, self._suggester, self._appraiser, self._grant = space, suggester, appraiser, grant
         self._minimize, self._seed = minimize, seed
-        self._known = {own.id for own in known}
+        self._roster, self._policy = roster, policy
+        self._reference = setting.get("forecast", {}).get("reference")
+        self._known = {own.id for own in roster}
         self._keys = dict(suggester.keys())
-        for own in known:
+        for own in roster:
             self._reconcile(own)
-        self._last_trained = max((self._keys[own.number] for own in known if _is_admitted(own)), default=-1)
-        planned = seeds(space, appraiser, grant, setting)
+        self._last_trained = max((self._keys[own.number] for own in roster if _is_admitted(own)), default=-1)
+        planned = seeds(space, appraiser, grant, setting, policy)
         self._seeds = deque(own for own in planned if space.decode(own[1]).id not in self._known)
 
     def propose(self) -> Proposal | None:
@@ -139,10 +148,20 @@ class Proposer:
             origin, knobs = self._seeds.popleft()
             return origin, self._suggester.ask(knobs)
         fruitless = self._suggester.asked() - 1 - self._last_trained
-        if fruitless < RANDOM_AFTER:
+        if fruitless < RANDOM_AFTER and self._policy.sampler == "suggester":
             return Origin.PROPOSED, self._suggester.ask()
-        drawn = self._draw()
+        drawn = self._advised() if fruitless < RANDOM_AFTER else None
+        drawn = drawn or self._draw()
         return (Origin.PROPOSED, self._suggester.ask(drawn)) if drawn is not None else None
+
+    def _advised(self) -> Knobs | None:
+        return self._advisor.propose(self._roster, self._known, self._suggester.asked())
+
+    @cached_property
+    def _advisor(self) -> "Advisor":
+        from nas.advise import Advisor  # brings SciPy, which help and queries can do without
+
+        return Advisor(self._space, self._appraiser, self._grant, self._minimize, self._reference, self._seed)
 
     def _draw(self) -> Knobs | None:
         """A point at random that is new and admitted; drawn by (seed, key), as a suggestion is."""
@@ -155,22 +174,22 @@ class Proposer:
 
 
 def seeds(
-    space: Space, appraiser: Appraiser, grant: Allowance, setting: Mapping[str, Any]
+    space: Space, appraiser: Appraiser, grant: Allowance, setting: Mapping[str, Any], policy: Policy = DEFAULT
 ) -> Iterable[tuple[Origin, Knobs]]:
     """What a search begins with, each candidate once: the dial and the largest of the setting's forecast, and points
     spread evenly over what the gate admits."""
     forecast = setting.get("forecast", {})
     planned: dict[str, tuple[Origin, Knobs]] = {}
-    for origin in (Origin.DIAL, Origin.LARGEST):
+    for origin in (Origin.DIAL, Origin.LARGEST) if policy.baselines else ():
         if knobs := forecast.get(origin):
             planned.setdefault(space.decode(knobs).id, (origin, knobs))
-    most = len(planned) + UNIFORM_SEEDS
+    most = len(planned) + policy.seeds
     for knobs in map(space.uniform, range(UNIFORM_TRIED)):
+        if len(planned) == most:
+            break
         candidate = space.decode(knobs)
         if candidate.id not in planned and appraiser.rough().admits(candidate, grant):
             planned[candidate.id] = (Origin.UNIFORM, knobs)
-        if len(planned) == most:
-            break
     return planned.values()
 
 

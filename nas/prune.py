@@ -10,28 +10,8 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from nas.policy import Policy
 from nas.records import Verdict
-
-
-@dataclass(frozen=True, slots=True)
-class Policy:
-    """``margin`` in bits per byte: below about 0.05 a difference is seed noise at small scale. ``audit_share`` of the
-    stops are not executed, so that the rate of false stops is known."""
-
-    name: str
-    margin: float
-    dominators: int
-    audit_share: float = 0.1
-
-    @property
-    def prunes(self) -> bool:
-        return self.dominators > 0
-
-
-POLICIES = {
-    "default": Policy("default", margin=0.1, dominators=1),
-    "none": Policy("none", margin=0.0, dominators=0),
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +37,7 @@ def decide(rung: float, own: Standing, peers: Sequence[Standing], policy: Policy
     inputs = {
         "rung": rung,
         "own": asdict(own),
-        "peers": [asdict(peer) for peer in peers],
+        "peers": [{"number": peer.number, "loss": peer.loss, "costs": peer.costs} for peer in peers],
         "policy": asdict(policy),
         "seed": seed,
     }

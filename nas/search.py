@@ -14,7 +14,6 @@ from typing import Any
 from nas import outcome as outcomes
 from nas.appraise import Appraiser
 from nas.candidate import Candidate, describe
-from nas.curve import rung_losses
 from nas.devices import Devices, device_of
 from nas.errors import InfeasibleError, NasError, StateError
 from nas.forecast import Forecast, allowance, final_allowance, forecast
@@ -23,10 +22,11 @@ from nas.ledger import FINAL, SEARCH, Ledger
 from nas.outcome import objectives
 from nas.pareto import front_mask, knee
 from nas.plan import Plan
+from nas.policy import POLICIES
 from nas.ports import Assignment, Done, Outcome, Store, Suggester, Wait
 from nas.propose import UNIFORM_SEEDS as UNIFORM_SEEDS  # for those who size a suggester
 from nas.propose import Proposal, Proposer
-from nas.prune import POLICIES, Standing, decide
+from nas.prune import Standing, decide
 from nas.records import (
     AttemptRecord,
     CandidateRecord,
@@ -41,6 +41,7 @@ from nas.records import (
     with_measured,
 )
 from nas.recovery import abandon, cancel_candidate
+from nas.roster import Roster
 from nas.space import Space
 from nas.spec import LATENCY, SearchSpec
 from nas.units import format_flops
@@ -79,7 +80,8 @@ class Search:
         self._clock, self._now, self._started = clock, now, clock() - elapsed
         self._grant = allowance(spec)
         abandon(store, record.id, now())
-        known = store.candidates(record.id)
+        self._policy = POLICIES[spec.method.policy]
+        self._roster = known = Roster(store, record.id)
         self._proposer = Proposer(
             space,
             suggester,
@@ -88,7 +90,8 @@ class Search:
             minimize=spec.minimize,
             seed=spec.method.seed,
             setting=record.setting,
-            known=known,
+            roster=known,
+            policy=self._policy,
         )
         lines = store.ledger(record.id)
         self._ledger = Ledger(record.id, spec.budget.search_compute, spec.budget.final_compute, lines)
@@ -132,7 +135,7 @@ class Search:
 
     def enqueue(self, candidate: Candidate) -> str:
         """Takes a given candidate, to be run before any other that is new; says what became of it."""
-        known = next((own for own in self._store.candidates(self.id) if own.id == candidate.id), None)
+        known = next((own for own in self._roster if own.id == candidate.id), None)
         if known is not None:
             return f"is candidate {known.number} already, {known.state}"
         if self._held is not None and self._held.candidate.id == candidate.id:
@@ -155,7 +158,7 @@ class Search:
         )
         answer = f"is candidate {record.number}, {record.state}" + (f": {record.reason}" if record.reason else "")
         with self._store.transaction():
-            self._store.add_candidate(record)
+            self._roster.add(record)
             self._event("given", f"given: {describe(candidate)} {answer}", record.number)
         self._to_adopt.append(record.number)
         self._adopt()
@@ -166,7 +169,7 @@ class Search:
     def _adopt(self) -> None:
         """Tells the proposer of what was given, unless a proposal is held."""
         while self._to_adopt and self._held is None:
-            self._proposer.adopt(self._store.candidate(self.id, self._to_adopt.pop(0)))
+            self._proposer.adopt(self._roster[self._to_adopt.pop(0)])
 
     def charge(self, flops: int, seconds: float, note: str) -> None:
         """Charges the search for work that belongs to no candidate."""
@@ -212,7 +215,7 @@ class Search:
 
     def _fastest(self) -> str:
         """The device for the final run: the one that is quickest with the best candidate of the search."""
-        chosen = choose(self.spec, self._store.candidates(self.id))
+        chosen = choose(self.spec, self._roster)
         best = Candidate.from_dict(chosen.candidate) if chosen is not None else None
         return self._devices.fastest(best, self._grant, self._at_work)
 
@@ -246,8 +249,7 @@ class Search:
             return None
         self._given.popleft()
         with self._store.transaction():
-            record = self._store.update_candidate(
-                self.id,
+            record = self._roster.update(
                 record.number,
                 state=CandidateState.TRAINING,
                 plan=plan.to_dict(),
@@ -274,8 +276,7 @@ class Search:
         return limit is not None and self._trained_count() >= limit
 
     def _trained_count(self) -> int:
-        own = self._store.candidates(self.id)
-        trained = (c for c in own if c.plan and c.origin is not Origin.FINAL)
+        trained = (c for c in self._roster if c.plan and c.origin is not Origin.FINAL)
         return sum(c.state is not CandidateState.REJECTED for c in trained)
 
     def _propose(self) -> Proposal | None:
@@ -308,7 +309,7 @@ class Search:
             reason=str(proposal.verdict),
         )
         with self._store.transaction():
-            self._store.add_candidate(record)
+            self._roster.add(record)
             self._event("rejected", f"candidate {number} rejected: {record.reason}", number)
         self._proposer.accept(proposal, number)
         self._proposer.learn(record)
@@ -325,7 +326,7 @@ class Search:
             started_at=self._now(),
         )
         with self._store.transaction():
-            self._store.add_candidate(record)
+            self._roster.add(record)
             self._reserve(record, plan)
         self._proposer.accept(proposal, number)
         self._adopt()
@@ -393,7 +394,7 @@ class Search:
         attempt = len(self._store.attempts(self.id, record.number))
         spent = max((point.seconds for point in self._store.points(self.id, record.number)), default=0.0)
         with self._store.transaction():
-            record = self._store.update_candidate(self.id, record.number, state=CandidateState.TRAINING, plan=plan)
+            record = self._roster.update(record.number, state=CandidateState.TRAINING, plan=plan)
             self._start(record, attempt)
             self._event("resumed", f"candidate {record.number}, attempt {attempt + 1}{moved}", record.number)
         return self._assignment(record, attempt, spent)
@@ -421,8 +422,7 @@ class Search:
             self._add_point(point)
             return earlier[-1]
         own = Standing(point.number, point.val_bpb, self._costs(record))
-        policy = POLICIES[self.spec.method.policy]
-        decision = decide(point.rung, own, self._peers(record, point.rung), policy, self.spec.method.seed)
+        decision = decide(point.rung, own, self._peers(record, point.rung), self._policy, self.spec.method.seed)
         with self._store.transaction():
             self._add_point(point)
             self._store.add_decision(
@@ -444,7 +444,7 @@ class Search:
         # an attempt begins with what earlier ones said to nobody: points before its first step
         walked = {"first_step": point.first_step, "last_step": max(point.first_step, point.step)}
         with self._store.transaction():
-            self._store.add_points([point])
+            self._roster.add_point(point)
             self._store.update_attempt(self.id, point.number, point.attempt, **walked)
 
     def _costs(self, record: CandidateRecord) -> tuple[float, ...]:
@@ -452,12 +452,9 @@ class Search:
 
     def _peers(self, own: CandidateRecord, rung: float) -> list[Standing]:
         """Candidates that were measured at the rung under the same schedule shape, budget and bound."""
-        losses: dict[int, list[CurvePoint]] = {}
-        for point in self._store.points(self.id):
-            losses.setdefault(point.number, []).append(point)
         peers = []
-        for peer in self._store.candidates(self.id):
-            loss = rung_losses(losses.get(peer.number, ())).get(rung)
+        for peer in self._roster:
+            loss = self._roster.losses(peer.number).get(rung)
             if loss is not None and peer.number != own.number and _comparable(peer, own):
                 peers.append(Standing(peer.number, loss, self._costs(peer)))
         return peers
@@ -500,7 +497,7 @@ class Search:
 
     def _requeue(self, record: CandidateRecord, outcome: Outcome) -> None:
         costs = with_measured(record.costs, outcome.measured)  # it is not measured again
-        queued = self._store.update_candidate(self.id, record.number, state=CandidateState.QUEUED, costs=costs)
+        queued = self._roster.update(record.number, state=CandidateState.QUEUED, costs=costs)
         self._unfinished.append(queued)
         number = record.number
         if outcome.kind == outcomes.LOST:
@@ -515,8 +512,7 @@ class Search:
         self._store.add_ledger([line])
         state, reason = outcomes.state_of(outcome)
         attempts = self._store.attempts(self.id, outcome.number)
-        done = self._store.update_candidate(
-            self.id,
+        done = self._roster.update(
             outcome.number,
             state=state,
             reason=reason or record.reason,
@@ -539,6 +535,7 @@ class Search:
 
     def _cancel(self, record: CandidateRecord) -> None:
         done = cancel_candidate(self._store, self._ledger, record, self._now())
+        self._roster.note(done)
         if record.plan:
             self._devices.ended(done)
         self._proposer.learn(done)
@@ -548,7 +545,7 @@ class Search:
 
     def _final_run(self, device: str) -> Assignment | None:
         """The chosen candidate, scaled to the money that is left, dispatched; ``None`` when there is none."""
-        chosen = choose(self.spec, self._store.candidates(self.id))
+        chosen = choose(self.spec, self._roster)
         if chosen is None:
             return None
         free = self._ledger.balance(FINAL).free
@@ -575,7 +572,7 @@ class Search:
             started_at=self._now(),
         )
         with self._store.transaction():
-            self._store.add_candidate(record)
+            self._roster.add(record)
             self._store.add_ledger([self._ledger.reserve(FINAL, number, plan.flops, self._now())])
             self._start(record, 0)
             self._event("final", f"final run {number}: {record.reason}: {describe(candidate)}", number)

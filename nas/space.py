@@ -154,6 +154,17 @@ class Space:
         for values in itertools.product(*(self.values(name) for name in names)):
             yield self._active(others | dict(zip(names, values, strict=True)))
 
+    def neighbour(self, knobs: Mapping[str, Value], rng: random.Random) -> Knobs:
+        """The knobs with one or two of them drawn anew, and those that become active thereby."""
+        drawn: Knobs = {knob.name: knob.domain.sample(rng) for knob in self.knobs}
+        changed = rng.sample(sorted(drawn), min(len(drawn), rng.choice((1, 2))))
+        return self._active({**drawn, **knobs, **{name: drawn[name] for name in changed}})
+
+    @property
+    def size(self) -> float:
+        """Combinations of values, those that conditions make equal counted apart; infinite with a range."""
+        return math.prod(len(own.domain.values) if isinstance(own.domain, Choice) else math.inf for own in self.knobs)
+
     def _at_defaults(self) -> Knobs:
         """Every knob at its default, layers without deviation."""
         return {knob.name: self.defaults.get(knob.name, 1.0) for knob in self.knobs}

@@ -9,6 +9,7 @@ from typing import Any
 
 from nas.document import Fields, one_of, plain, positive, read_file, read_text, text, whole
 from nas.errors import SpecError
+from nas.policy import POLICIES
 from nas.units import (
     format_flops,
     format_seconds,
@@ -26,7 +27,6 @@ OBJECTIVES = (
     *("params", "flops_per_byte", "kv_bytes_per_byte", "weight_bytes"),  # in closed form
     *(PEAK_MEMORY, TRAIN_SECONDS, LATENCY),  # on the device
 )
-POLICIES = ("default", "none")
 CHOICES = ("best", "knee")
 
 
@@ -92,7 +92,7 @@ class Limits:
 
 @dataclass(frozen=True, slots=True)
 class Method:
-    """How to search. ``policy`` is the pruner's; ``choose`` picks the candidate for the final run."""
+    """How to search. ``policy`` is of `nas.policy.POLICIES`; ``choose`` picks the candidate for the final run."""
 
     policy: str = "default"
     parallel: int = 1

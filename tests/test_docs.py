@@ -173,6 +173,8 @@ def test_the_json_contract() -> None:
     assert set(commands["`train`"]) - {"--test"} == set(schema.TRAINED) - {"schema_version"}
     told = [own for own in commands["`forecast`"] if own not in ("compute", "time", "null", "plan", *schema.RANGE)]
     assert set(told) == set(schema.FORECAST) - {"schema_version"}
+    told = [own for own in commands["`scale`"] if own not in ("true", "null")]
+    assert set(told) == (set(schema.SCALED) | set(schema.SCALED["origin"])) - {"schema_version"}
     for name, contract in (("plan", schema.DIAL), ("ls", schema.LS), ("front", schema.FRONT)):
         assert set(commands[f"`{name}`"]) == set(contract) - {"schema_version"}
 

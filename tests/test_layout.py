@@ -47,10 +47,14 @@ def test_every_module_has_its_layer() -> None:
     assert found <= named
 
 
+LEARNING = ("nas.surrogate", "nas.acquire", "nas.advise")
+
+
 @pytest.mark.parametrize("module", [*PURE["source_modules"], "services.cli.main", "services.doctor"])
 def test_the_pure_core_and_help_are_light(module: str) -> None:
     done = subprocess.run([sys.executable, "-c", IMPORT, module], capture_output=True, text=True, check=True)
-    assert sorted(HEAVY & set(json.loads(done.stdout))) == []
+    allowed = {"scipy"} if module in LEARNING else set()
+    assert sorted((HEAVY - allowed) & set(json.loads(done.stdout))) == []
 
 
 @pytest.mark.parametrize(

@@ -6,15 +6,19 @@ from typing import Any
 import pytest
 from optuna.trial import TrialState
 
+from nas.adapters.memory_store import MemoryStore
 from nas.appraise import Appraiser
 from nas.candidate import Candidate
 from nas.data.texts import Texts
 from nas.forecast import allowance, forecast
 from nas.gate import Admitted, Rejected
 from nas.outcome import OUT_OF_MEMORY_EXCESS
+from nas.plan import Allowance
+from nas.policy import TPE
 from nas.ports import Suggester, Suggestion
 from nas.propose import RANDOM_AFTER, UNIFORM_SEEDS, Proposal, Proposer, seeds
 from nas.records import CandidateRecord, CandidateState, Origin, with_measured
+from nas.roster import Roster
 from nas.space import Knobs, Space, load_space
 from nas.spec import Limits
 from tests.helpers import Simulation, Worlds, spec_of, study_of
@@ -79,9 +83,17 @@ def make(tiny_texts: Texts, tmp_path: Path) -> Iterator[Worlds]:
     worlds.close()
 
 
-def proposer_of(suggester: Suggester, appraiser: Appraiser, space: Space = SPACE) -> Proposer:
+def proposer_of(suggester: Suggester, appraiser: Appraiser, space: Space = SPACE, grant: Allowance = GRANT) -> Proposer:
     return Proposer(
-        space, suggester, appraiser, GRANT, minimize=SPEC.minimize, seed=0, setting={"forecast": {}}, known=[]
+        space,
+        suggester,
+        appraiser,
+        grant,
+        minimize=SPEC.minimize,
+        seed=0,
+        setting={"forecast": {}},
+        roster=Roster(MemoryStore(), ""),
+        policy=TPE,
     )
 
 
@@ -269,7 +281,15 @@ def test_the_suggester_is_told_by_how_much_a_limit_was_broken(
     own = replace(appraiser, limits=Limits(latency_ms_per_kb=10.0))
     grant = replace(GRANT, memory=1000)
     proposer = Proposer(
-        SPACE, suggester, own, grant, minimize=SPEC.minimize, seed=0, setting={"forecast": {}}, known=[]
+        SPACE,
+        suggester,
+        own,
+        grant,
+        minimize=SPEC.minimize,
+        seed=0,
+        setting={"forecast": {}},
+        roster=Roster(MemoryStore(), ""),
+        policy=TPE,
     )
     candidate = SPACE.decode(SPACE.uniform(0))
     record = record_of(candidate, SPACE.uniform(0), CandidateState.REJECTED)

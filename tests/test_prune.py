@@ -1,10 +1,12 @@
 import copy
+from dataclasses import asdict
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nas.prune import POLICIES, Policy, Standing, decide, is_audited
+from nas.policy import POLICIES, Policy
+from nas.prune import Standing, decide, is_audited
 from nas.records import Verdict
 
 MARGIN = 0.125  # of these tests, exact in binary
@@ -100,7 +102,7 @@ def test_reasons() -> None:
     assert stop.reason == (
         "at p = 0.25 candidate 74 costs no more and is better by 1.000 bits per byte (1.000 against 2.000)"
     )
-    audit = decide(0.25, OWN, [peer("I")], Policy("all", MARGIN, 1, audit_share=1.0), 0)
+    audit = decide(0.25, OWN, [peer("I")], Policy("all", margin=MARGIN, dominators=1, audit_share=1.0), 0)
     assert audit.verdict is Verdict.AUDIT
     assert audit.reason.startswith("audited, would stop: at p = 0.25 candidate 74")
     assert decide(0.25, OWN, [peer("A"), peer("E")], STRICT, 0).reason == "0 of 2 peers dominate"
@@ -112,7 +114,7 @@ def test_a_decision_holds_everything_that_it_was_made_from() -> None:
         "rung": 0.25,
         "own": {"number": 0, "loss": 2.0, "costs": (2.0,)},
         "peers": [{"number": 71, "loss": 1.875, "costs": (1.0,)}],
-        "policy": {"name": "strict", "margin": MARGIN, "dominators": 1, "audit_share": 0.0},
+        "policy": asdict(STRICT),
         "seed": 7,
     }
 

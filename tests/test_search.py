@@ -20,9 +20,10 @@ from nas.ledger import FINAL, SEARCH
 from nas.outcome import objectives
 from nas.pareto import front_mask, knee
 from nas.plan import Plan, Speed
+from nas.policy import Policy
 from nas.ports import Assignment, Done, Outcome, Wait
 from nas.propose import RANDOM_AFTER, UNIFORM_SEEDS
-from nas.prune import Policy, Standing, decide
+from nas.prune import Standing, decide
 from nas.records import CandidateRecord, CandidateState, CurvePoint, LedgerRecord, Origin, Verdict
 from nas.recovery import abandon
 from nas.search import MAXIMUM_FAILED, MAXIMUM_LOST, Search, choose, prepare
@@ -43,6 +44,14 @@ def whole(tiny_texts: Texts, tmp_path_factory: pytest.TempPathFactory) -> Iterat
     """A search that nothing disturbed."""
     worlds = Worlds(tiny_texts, tmp_path_factory.mktemp("whole"))
     yield worlds().run()
+    worlds.close()
+
+
+@pytest.fixture(scope="module")
+def refusing(tiny_texts: Texts, tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+    """A search by a sampler that has to learn what the gate refuses."""
+    worlds = Worlds(tiny_texts, tmp_path_factory.mktemp("refusing"))
+    yield worlds(spec_of(method={"policy": "tpe"})).run()
     worlds.close()
 
 
@@ -79,12 +88,14 @@ def test_only_the_final_run_reads_the_test_split(whole: World) -> None:
     assert [own.origin for own in whole.candidates if own.test_bpb is not None] == [Origin.FINAL]
 
 
-def test_seeds_come_first(whole: World) -> None:
-    origins = [str(own.origin) for own in searched(whole)]
+@pytest.mark.parametrize("policy", ["default", "tpe"])
+def test_seeds_come_first(make: Worlds, policy: str) -> None:
+    world = make(spec_of(budget={"total": {"compute": "4.5GFLOP"}}, method={"policy": policy})).run()
+    origins = [str(own.origin) for own in searched(world)]
     assert origins[:10] == ["dial", "largest"] + 8 * ["uniform"]
     assert set(origins[10:]) == {"proposed"}
-    forecast = whole.record.setting["forecast"]
-    assert [own.knobs for own in searched(whole)[:2]] == [forecast["dial"], forecast["largest"]]
+    forecast = world.record.setting["forecast"]
+    assert [own.knobs for own in searched(world)[:2]] == [forecast["dial"], forecast["largest"]]
 
 
 def test_the_same_seed_gives_the_same_search(whole: World, make: Worlds) -> None:
@@ -99,7 +110,12 @@ def test_no_candidate_is_trained_twice(whole: World) -> None:
     assert attempts == {own.number: 1 for own in whole.candidates if own.plan}
 
 
-def test_what_the_gate_refuses_is_recorded_and_told_as_a_constraint(whole: World) -> None:
+def test_the_model_proposes_nothing_that_closed_forms_refuse(whole: World) -> None:
+    assert all(own.state is not CandidateState.REJECTED for own in searched(whole))
+
+
+def test_what_the_gate_refuses_is_recorded_and_told_as_a_constraint(refusing: World) -> None:
+    whole = refusing
     rejected = {own.number: own for own in searched(whole) if own.state is CandidateState.REJECTED}
     assert rejected
     told = {trial.user_attrs["number"]: trial for trial in trials(whole) if "number" in trial.user_attrs}
@@ -249,7 +265,8 @@ def test_the_number_of_candidates_is_kept(make: Worlds) -> None:
 
 def test_an_exhausted_space_ends_the_search(make: Worlds) -> None:
     knobs = {"depth": [1, 2], "width": 16, "vocabulary": [256, 320], "head_size": 8, "context": 32, "batch_tokens": 64}
-    world = make(spec_of(space={"knobs": knobs}, limits={}, budget={"candidate": {"compute": "100MFLOP"}}))
+    budget, tpe = {"candidate": {"compute": "100MFLOP"}}, {"policy": "tpe"}
+    world = make(spec_of(space={"knobs": knobs}, limits={}, budget=budget, method=tpe))
     search = world.enter()
     world.run(search)
     assert len(searched(world)) == len({own.id for own in searched(world)}) == 4
@@ -335,7 +352,8 @@ def test_a_candidate_that_is_too_slow_for_its_time_is_refused(make: Worlds) -> N
     """And does not end the search."""
     budget = {"candidate": {"compute": "1GFLOP", "time": "1s"}, "total": {"compute": "30GFLOP", "candidates": 11}}
     knobs = {**SPACE["knobs"], "depth": [1, 4], "width": 16}
-    world = make(spec_of(space={"knobs": knobs}, budget=budget), Speed(0.0, 0.0, seconds_per_operation=1e-4))
+    spec = spec_of(space={"knobs": knobs}, budget=budget, method={"policy": "tpe"})
+    world = make(spec, Speed(0.0, 0.0, seconds_per_operation=1e-4))
     assert Simulation(0, parallel=1).run(world.enter(), 1000)
     late = [own for own in searched(world) if "time: " in own.reason]
     assert late and all(own.state is CandidateState.REJECTED for own in late)

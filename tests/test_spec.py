@@ -9,11 +9,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nas.errors import NotFoundError, SpecError
+from nas.policy import POLICIES
 from nas.spec import (
     CHOICES,
     LOSS,
     OBJECTIVES,
-    POLICIES,
     Budget,
     CandidateBudget,
     Limits,
@@ -224,7 +224,7 @@ def specs(draw: st.DrawFn) -> SearchSpec:
         limits=Limits(**numbers, export=draw(st.sampled_from(["native", "any"]))),  # type: ignore[arg-type]
         minimize=tuple(draw(st.permutations([LOSS, *others]))),
         method=Method(
-            policy=draw(st.sampled_from(POLICIES)),
+            policy=draw(st.sampled_from(sorted(POLICIES))),
             parallel=draw(st.integers(1, 64)),
             seed=draw(st.integers(0, 2**40)),
             choose=draw(st.sampled_from(CHOICES)),

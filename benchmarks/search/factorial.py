@@ -17,8 +17,9 @@ from benchmarks.search import ours
 from benchmarks.search.peers.asha import NO_CONTROLLER, PARTS
 from benchmarks.search.problem import Problem
 from benchmarks.search.trace import Trace
-from benchmarks.tabular.replay import NAME, unwatched
+from benchmarks.tabular.replay import NAME, Watch, unwatched
 from nas.adapters.optuna_suggester import OptunaSuggester
+from nas.policy import TPE
 from nas.ports import Assignment, Done, Driver, Outcome, Suggester, Suggestion, Wait
 from nas.propose import UNIFORM_SEEDS
 from nas.records import CurvePoint, Verdict
@@ -34,7 +35,6 @@ SAMPLERS: Mapping[str, MakeSampler] = {
     "nsga-ii": lambda seed: NSGAIISampler(seed=seed),
     "gp": lambda seed: GPSampler(seed=seed, n_startup_trials=SEEDS),
 }
-PRUNERS = ("none", "dominance", "asha")
 FIRST = ("none", "ours")
 
 
@@ -60,8 +60,7 @@ def search(problem: Problem, seed: int, cell: Cell) -> Trace:
         ignored = 0 if cell.first == "ours" else SEEDS
         return Sampled(SAMPLERS[cell.sampler], ignored, spec, space)
 
-    policy = "default" if cell.pruner == "dominance" else "none"
-    return ours.search(problem, seed, policy, suggester, Halving if cell.pruner == "asha" else unwatched)
+    return ours.search(problem, seed, TPE.name, suggester, PRUNERS[cell.pruner])
 
 
 class Sampled(OptunaSuggester):
@@ -83,32 +82,48 @@ class Sampled(OptunaSuggester):
         return self._make_sampler(int.from_bytes(digest[:4], "big"))
 
 
-class Halving:
-    """Ray Tune's ASHA on the loss over a search that stops nothing, at the search's own rungs: 1/8, 1/4 and 1/2, the
-    better half of which goes on."""
+class Watched:
+    """Between the engine and a search: what becomes of a run at a rung is for this to say."""
 
     def __init__(self, driver: Driver) -> None:
         self._driver = driver
+
+    def next(self, device: str = "") -> Assignment | Wait | Done:
+        return self._driver.next(device)
+
+    def report(self, point: CurvePoint) -> Verdict:
+        self._driver.report(point)
+        return Verdict.CONTINUE
+
+    def finish(self, outcome: Outcome) -> None:
+        self._driver.finish(outcome)
+
+
+class Halving(Watched):
+    """Ray Tune's ASHA on the loss, at the search's own rungs: 1/8, 1/4 and 1/2, the better half of which goes on."""
+
+    def __init__(self, driver: Driver) -> None:
+        super().__init__(driver)
         self._asha = AsyncHyperBandScheduler("progress", LOSS, "min", max_t=PARTS, grace_period=2, reduction_factor=2)
 
     def next(self, device: str = "") -> Assignment | Wait | Done:
-        answer = self._driver.next(device)
+        answer = super().next(device)
         if isinstance(answer, Assignment):
             self._asha.on_trial_add(NO_CONTROLLER, _trial(answer.number))
         return answer
 
     def report(self, point: CurvePoint) -> Verdict:
-        verdict = self._driver.report(point)
+        verdict = super().report(point)
         if point.rung is None or point.val_bpb is None:
             return verdict
         result = {"progress": point.rung * PARTS, LOSS: point.val_bpb}
         stops = self._asha.on_trial_result(NO_CONTROLLER, _trial(point.number), result) == "STOP"
         return Verdict.STOP if stops else verdict
 
-    def finish(self, outcome: Outcome) -> None:
-        self._driver.finish(outcome)
-
 
 def _trial(number: int) -> Any:
     """What the scheduler asks of a trial."""
     return SimpleNamespace(trial_id=str(number))
+
+
+PRUNERS: Mapping[str, Watch] = {"none": Watched, "dominance": unwatched, "asha": Halving}

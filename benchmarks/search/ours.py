@@ -6,14 +6,14 @@ from benchmarks.search.problem import Problem
 from benchmarks.search.trace import Completed, Stopped, Trace
 from benchmarks.tabular.replay import MakeSuggester, Replayed, Watch, by_tpe, replay, unwatched
 from nas.outcome import objectives
-from nas.prune import POLICIES as POLICIES  # the policies that a spec may name
+from nas.policy import POLICIES as POLICIES  # the policies that a spec may name
 from nas.records import CandidateState, LedgerRecord
 
 
 def search(
     problem: Problem,
     seed: int,
-    policy: str = "default",
+    policy: str,
     make_suggester: MakeSuggester = by_tpe,
     watch: Watch = unwatched,
 ) -> Trace:

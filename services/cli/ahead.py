@@ -16,17 +16,22 @@ if TYPE_CHECKING:
 
 def agree(found: "Forecast", yes: bool) -> None:
     """Says what will happen; many epochs need consent."""
+    foretell(found, tell)
+    consent(max(found.epochs, found.final_epochs), "budget", yes)
+
+
+def consent(epochs: float, field: str, yes: bool) -> None:
+    """Asks whether text may be repeated so often, where that is much; ``field`` is what says so."""
     from nas.forecast import EPOCHS_CONSENT
 
-    foretell(found, tell)
-    most = max(found.epochs, found.final_epochs)
-    if most > EPOCHS_CONSENT and not yes:
+    if epochs <= EPOCHS_CONSENT or yes:
+        return
+    if not sys.stdin.isatty():
         rule = f"must not repeat the corpus more than {EPOCHS_CONSENT:g} times without --yes"
-        if not sys.stdin.isatty():
-            raise SpecError("budget", rule, f"{most:.2g} epochs")
-        print(f"{most:.2g} epochs over the corpus: go on? [y/N] ", end="", file=sys.stderr, flush=True)
-        if sys.stdin.readline().strip().lower() not in ("y", "yes"):
-            raise CancelledError("not started")
+        raise SpecError(field, rule, f"{epochs:.2g} epochs")
+    print(f"{epochs:.2g} epochs over the corpus: go on? [y/N] ", end="", file=sys.stderr, flush=True)
+    if sys.stdin.readline().strip().lower() not in ("y", "yes"):
+        raise CancelledError("not started")
 
 
 def foretell(found: "Forecast", show: Callable[[str, str], None], interval: "Interval | None" = None) -> None:

@@ -37,6 +37,7 @@ COMMANDS: tuple[Callable[..., None], ...] = (
     searches.front,
     runs.train,
     runs.plan,
+    models.scale,
     runs.forecast,
     models.generate,
     models.export,

@@ -1,12 +1,18 @@
-"""Commands that use a trained candidate."""
+"""Commands that use a candidate of a search."""
 
+import shlex
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from services.cli.access import find_trained, opened, trained_folder
-from services.cli.output import say
+from nas.records import SearchRecord
+from services.cli.access import find_candidate, find_trained, opened, trained_folder
+from services.cli.ahead import consent
+from services.cli.output import Format, Output, emit_json, emit_lines, say, tell
+
+if TYPE_CHECKING:
+    from services.scaling import Scaled
 
 CandidateId = Annotated[str, typer.Argument(metavar="ID/N", help="A candidate; ID alone means the search's result.")]
 
@@ -62,3 +68,56 @@ def export(
         say(f"wrote {out}: transformers gives the same logits (relative error {parity.max_relative_error:.1e})")
     else:
         say(f"wrote {out}; not compared with transformers: {parity.reason}")
+
+
+def scale(
+    candidate: CandidateId,
+    compute: Annotated[str, typer.Option("--compute", metavar="FLOPS", help="For training, e.g. 5TFLOP.")],
+    out: Annotated[Path | None, typer.Option("--out", help="Write the candidate, for `nas train`.")] = None,
+    yes: Annotated[bool, typer.Option("-y", "--yes", help="Agree to what would otherwise be asked.")] = False,
+    output: Output = Format.TABLE,
+) -> None:
+    """Carry a candidate to another budget by scaling rules.
+
+    Nothing is trained: what comes out is an extrapolation, unless a run has verified it.
+
+    Example: nas scale austen/12 --compute 1TFLOP --out candidate.yaml
+    """
+    from nas.units import parse_flops
+    from services.scaling import scale_candidate
+    from services.single import write_candidate
+
+    flops = parse_flops(compute, "--compute")
+    with opened() as (home, store):
+        search, record = find_candidate(store, candidate)
+        found = scale_candidate(home, store, search, record, flops)
+    _caution(found)
+    consent(found.transfer.plan.epochs, "--compute", yes)
+    if output is Format.JSON:
+        emit_json(found.to_dict())
+    elif output is Format.ID:
+        print(found.candidate.id)
+    else:
+        emit_lines(found.text())
+    if out is not None:
+        write_candidate(found.candidate, out)
+        say(f"wrote {out}; train it with: {_training(search, out, compute)}")
+
+
+def _caution(found: "Scaled") -> None:
+    """What is doubtful of the candidate and of the budget."""
+    from nas.forecast import EPOCHS_WARNING
+    from nas.records import CandidateState
+
+    origin, epochs = found.origin, found.transfer.plan.epochs
+    if origin.state is not CandidateState.COMPLETED:
+        tell("warning", f"candidate {origin.number} is {origin.state}: how good it would have become is not known")
+    if epochs > EPOCHS_WARNING:
+        tell("warning", f"{epochs:.2g} epochs over the corpus; beyond {EPOCHS_WARNING:g}, repeated text teaches less")
+
+
+def _training(search: SearchRecord, out: Path, compute: str) -> str:
+    """The command that trains what was written, on the text of the search."""
+    corpus = search.spec["corpus"]
+    named = corpus if isinstance(corpus, str) else "TEXTS"
+    return shlex.join(["nas", "train", str(out), "--compute", compute, "--corpus", named])

@@ -79,7 +79,7 @@ def _diverged(table: Table, own: str, part: float) -> Table:
 @pytest.mark.parametrize("draw", [0, 2])
 def test_what_a_run_costs_is_what_a_search_is_charged(austen: Table, draw: int) -> None:
     own = problem(austen, draw, share=SMALL)
-    searched = replay(replace(own.spec, method=replace(own.spec.method, policy="default")), austen, draw=draw)
+    searched = replay(replace(own.spec, method=replace(own.spec.method, policy="tpe")), austen, draw=draw)
     settled = {line.number: line.flops for line in searched.ledger if line.kind == "settle"}
     reserved = {line.number: line.flops for line in searched.ledger if line.kind == "reserve"}
     states = {record.state for record in searched.candidates}
@@ -231,7 +231,7 @@ def test_a_cell_keeps_to_the_rules(small: Problem, name: str) -> None:
 
 
 def test_the_cell_that_is_our_search_does_what_it_does(small: Problem) -> None:
-    assert factorial.search(small, 5, factorial.Cell("tpe", "dominance", "ours")) == ours.search(small, 5, "default")
+    assert factorial.search(small, 5, factorial.Cell("tpe", "dominance", "ours")) == ours.search(small, 5, "tpe")
 
 
 def test_what_is_tried_first(small: Problem) -> None:
@@ -245,7 +245,7 @@ def test_what_is_tried_first(small: Problem) -> None:
 
 
 def test_a_trace_survives_json(small: Problem) -> None:
-    trace = ours.search(small, 0)
+    trace = ours.search(small, 0, "default")
     assert Trace.from_dict(json.loads(json.dumps(trace.to_dict()))) == trace and trace.stopped
 
 

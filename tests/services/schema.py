@@ -97,6 +97,27 @@ CANDIDATES = VERSION | {"candidates": [CANDIDATE]}
 FRONT = VERSION | {"front": [CANDIDATE]}
 SPACES = VERSION | {"spaces": [{"name": str, "about": str, "knobs": dict}]}
 DIAL = VERSION | {"id": str, "candidate": CANDIDATE["candidate"], "costs": COSTS, "plan": PLAN}
+VERIFIED = {"search_id": str, "number": int, "val_bpb": float, "val_error": MAYBE, "seconds": NUMBER}
+SCALED = VERSION | {
+    "id": str,
+    "candidate": CANDIDATE["candidate"],
+    "costs": PLANNED,
+    "plan": PLAN,
+    "origin": VERIFIED
+    | {
+        "val_bpb": MAYBE,
+        "id": str,
+        "state": str,
+        "candidate": CANDIDATE["candidate"],
+        "costs": (TIMED, PROBED, PLANNED),
+        "plan": PLAN,
+    },
+    "factor": float,
+    "binds": list,
+    "extrapolation": bool,
+    "verified": (VERIFIED, NoneType),
+    "device": str,
+}
 TRAINED = VERSION | {
     "id": str,
     "state": str,

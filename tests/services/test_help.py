@@ -17,7 +17,7 @@ def test_the_commands() -> None:
     assert set(NAMES) == {
         *("run", "fit", "resume", "pause", "stop", "cancel", "enqueue", "watch", "wait", "logs"),
         *("ls", "status", "candidates", "front"),
-        *("train", "plan", "forecast", "generate", "export", "report", "spaces", "validate", "doctor"),
+        *("train", "plan", "scale", "forecast", "generate", "export", "report", "spaces", "validate", "doctor"),
         *("profile device", "profile candidate"),
     }
 

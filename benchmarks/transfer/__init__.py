@@ -1,0 +1,1 @@
+"""Does the order of candidates at a small budget hold at a larger one, to which `nas.plan.scale` carries them?"""

@@ -16,7 +16,7 @@ from dashboards.palette import BLUE, FONT, GREEN, GREY, GRID, ORANGE, PURPLE, SK
 WIDTH, HEIGHT, LEFT, TOP, GAP = 460, 300, 64, 30, 30
 LOW, HIGH = 1e-3, 1.0
 """Of the regret that is drawn, logarithmically; what is less lies on the lower edge."""
-ROW, COLUMNS = 18, 3
+ROW, COLUMN = 18, 262
 STYLES = [(colour, dash) for dash in ("", "5 3", "1.5 2.5") for colour in (VERMILION, GREEN, ORANGE, PURPLE, SKY, GREY)]
 OURS = [(BLUE, dash) for dash in ("", "7 3", "2 2", "9 3 2 3", "4 1")]
 
@@ -25,8 +25,8 @@ def figure(corpora: Mapping[str, Sequence[Result]], ours: Sequence[str]) -> str:
     """``ours``: names of the methods that are drawn thick."""
     names = list(dict.fromkeys(own.method for results in corpora.values() for own in results))
     styles = _styles(names, ours)
-    rows = -(-len(names) // COLUMNS)
     wide = LEFT + len(corpora) * (WIDTH + GAP)
+    rows = -(-len(names) // (wide // COLUMN))
     high = TOP + HEIGHT + 60 + rows * ROW
     body = [
         line
@@ -94,10 +94,10 @@ def _height(regret: float) -> float:
     return TOP + HEIGHT * math.log(HIGH / bounded) / math.log(HIGH / LOW)
 
 
-def _key(styles: Mapping[str, tuple[str, str, float]], wide: float, top: float) -> Iterator[str]:
+def _key(styles: Mapping[str, tuple[str, str, float]], wide: int, top: int) -> Iterator[str]:
     for place, (name, (colour, dash, width)) in enumerate(styles.items()):
-        x = 20 + (place % COLUMNS) * (wide - 20) / COLUMNS
-        y = top + (place // COLUMNS) * ROW
+        row, column = divmod(place, wide // COLUMN)
+        x, y = 20 + column * COLUMN, top + row * ROW
         dashes = f' stroke-dasharray="{dash}"' if dash else ""
-        yield f'<path d="M{x:.1f},{y}h26" stroke="{colour}" stroke-width="{width}"{dashes}/>'
-        yield f'<text x="{x + 32:.1f}" y="{y + 4}">{escape(name)}</text>'
+        yield f'<path d="M{x},{y}h26" stroke="{colour}" stroke-width="{width}"{dashes}/>'
+        yield f'<text x="{x + 32}" y="{y + 4}">{escape(name)}</text>'

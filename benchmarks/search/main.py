@@ -132,12 +132,17 @@ def main(arguments: Sequence[str] | None = None) -> None:
         {own: _problem(own, 0) for own in names},
         mine,
         [own.name for own in peers],
-        [note for library in libraries.values() for note in library.notes],
+        [*_not_asked(given.peers), *(note for library in libraries.values() for note in library.notes)],
     )
     command = shlex.join(["python", "-m", "benchmarks.search", *(sys.argv[1:] if arguments is None else arguments)])
     publish(f"{text}\n\nReplayed on {machine()}.\n\nCommand: `{command}`", given.out)
     given.picture.parent.mkdir(parents=True, exist_ok=True)
     given.picture.write_text(figure(results, mine), encoding="utf-8")
+
+
+def _not_asked(peers: Sequence[str]) -> list[str]:
+    others = [name for name in PEERS if name not in peers]
+    return [f"Not asked for: {', '.join(others)}."] if others else []
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -19,21 +19,18 @@ from benchmarks.search.problem import Problem
 from benchmarks.search.trace import Trace
 from benchmarks.tabular.replay import NAME, Watch, unwatched
 from nas.adapters.optuna_suggester import OptunaSuggester
-from nas.policy import TPE
+from nas.policy import STARTUP, TPE
 from nas.ports import Assignment, Done, Driver, Outcome, Suggester, Suggestion, Wait
-from nas.propose import UNIFORM_SEEDS
 from nas.records import CurvePoint, Verdict
 from nas.space import Space
 from nas.spec import LOSS, SearchSpec
 
-SEEDS = 2 + UNIFORM_SEEDS
-"""Dial, largest, and some spread evenly."""
 MakeSampler = Callable[[int], BaseSampler]
 SAMPLERS: Mapping[str, MakeSampler] = {
     "random": lambda seed: RandomSampler(seed=seed),
-    "tpe": lambda seed: TPESampler(seed=seed, n_startup_trials=SEEDS),
+    "tpe": lambda seed: TPESampler(seed=seed, n_startup_trials=STARTUP),
     "nsga-ii": lambda seed: NSGAIISampler(seed=seed),
-    "gp": lambda seed: GPSampler(seed=seed, n_startup_trials=SEEDS),
+    "gp": lambda seed: GPSampler(seed=seed, n_startup_trials=STARTUP),
 }
 FIRST = ("none", "ours")
 
@@ -57,7 +54,7 @@ def cells() -> Iterator[Cell]:
 
 def search(problem: Problem, seed: int, cell: Cell) -> Trace:
     def suggester(spec: SearchSpec, space: Space) -> Suggester:
-        ignored = 0 if cell.first == "ours" else SEEDS
+        ignored = 0 if cell.first == "ours" else STARTUP
         return Sampled(SAMPLERS[cell.sampler], ignored, spec, space)
 
     return ours.search(problem, seed, TPE.name, suggester, PRUNERS[cell.pruner])
@@ -72,7 +69,7 @@ class Sampled(OptunaSuggester):
 
     def __init__(self, make_sampler: MakeSampler, ignored: int, spec: SearchSpec, space: Space) -> None:
         self._make_sampler, self._ignored = make_sampler, ignored
-        super().__init__(None, NAME, space, spec.minimize, spec.method.seed, SEEDS)
+        super().__init__(None, NAME, space, spec.minimize, spec.method.seed, STARTUP)
 
     def ask(self, knobs: Mapping[str, Any] | None = None) -> Suggestion:
         return super().ask(None if self.asked() < self._ignored else knobs)

@@ -50,6 +50,7 @@ class Advisor:
 
     Args:
         reference: the hypervolume's, one value per objective.
+        earlier: as in `nas.belief.Beliefs`.
     """
 
     def __init__(
@@ -60,13 +61,14 @@ class Advisor:
         minimize: Sequence[str],
         reference: Sequence[float],
         seed: int,
+        earlier: Iterable[CandidateRecord] = (),
     ) -> None:
         self._space, self._appraiser, self._grant, self._seed = space, appraiser, grant, seed
         corner = dict(zip(minimize, reference, strict=True))
         self._worst = corner[LOSS]
         drawn = [(knobs, space.decode(knobs)) for knobs in _drawn(space, seed)]
         self._encode = Encoding(space, self._law, [candidate for _, candidate in drawn])
-        self._beliefs = Beliefs(self._encode, [name for name in minimize if name != LOSS], self._worst)
+        self._beliefs = Beliefs(self._encode, [name for name in minimize if name != LOSS], self._worst, earlier)
         self._pool = self._points(drawn)
         dearest = self._beliefs.log_costs(corner.__getitem__)
         cheapest = np.min([own.costs for own in self._pool], axis=0) if self._pool else dearest

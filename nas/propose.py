@@ -63,11 +63,13 @@ class Proposer:
         setting: Mapping[str, Any],
         roster: Roster,
         policy: Policy,
+        earlier: Sequence[CandidateRecord] = (),
     ) -> None:
-        """``setting`` is the search's, whose forecast names the baselines and the hypervolume's reference."""
+        """``setting`` is the search's, whose forecast names the baselines and the hypervolume's reference; ``earlier``
+        is as in `nas.belief.Beliefs`."""
         self._space, self._suggester, self._appraiser, self._grant = space, suggester, appraiser, grant
         self._minimize, self._seed = minimize, seed
-        self._roster, self._policy = roster, policy
+        self._roster, self._policy, self._earlier = roster, policy, earlier
         self._reference = setting.get("forecast", {}).get("reference")
         self._known = {own.id for own in roster}
         self._keys = dict(suggester.keys())
@@ -179,7 +181,15 @@ class Proposer:
     def _advisor(self) -> "Advisor":
         from nas.advise import Advisor  # brings SciPy, which help and queries can do without
 
-        return Advisor(self._space, self._appraiser, self._grant, self._minimize, self._reference, self._seed)
+        return Advisor(
+            self._space,
+            self._appraiser,
+            self._grant,
+            self._minimize,
+            self._reference,
+            self._seed,
+            self._earlier,
+        )
 
     def _draw(self) -> Knobs | None:
         """A point at random that is new and admitted; drawn by (seed, key), as a suggestion is."""

@@ -7,20 +7,19 @@ holds candidates goes on where it stopped.
 import math
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, replace
 from typing import Any
 
 from nas import outcome as outcomes
 from nas.appraise import Appraiser
 from nas.candidate import Candidate, describe
+from nas.comparison import choose, comparable, earlier_results
 from nas.devices import Devices, device_of
 from nas.errors import InfeasibleError, NasError, StateError
 from nas.forecast import Forecast, allowance, final_allowance, forecast
 from nas.gate import Admitted
 from nas.ledger import FINAL, SEARCH, Ledger
-from nas.outcome import objectives
-from nas.pareto import front_mask, knee
 from nas.plan import Plan
 from nas.policy import POLICIES
 from nas.ports import Assignment, Done, Outcome, Store, Suggester, Wait
@@ -94,6 +93,7 @@ class Search:
             setting=record.setting,
             roster=known,
             policy=self._policy,
+            earlier=earlier_results(store, record) if self._policy.sampler == "model" else (),
         )
         lines = store.ledger(record.id)
         self._ledger = Ledger(record.id, spec.budget.search_compute, spec.budget.final_compute, lines)
@@ -472,7 +472,7 @@ class Search:
         peers = []
         for peer in self._roster:
             loss = self._roster.losses(peer.number).get(rung)
-            if loss is not None and peer.number != own.number and _comparable(peer, own):
+            if loss is not None and peer.number != own.number and comparable(peer, own):
                 peers.append(Standing(peer.number, loss, self._costs(peer)))
         return peers
 
@@ -605,29 +605,6 @@ class Search:
             self._event("final", f"final run {number}: {record.reason}: {describe(candidate)}", number)
         self._devices.started(record)
         return self._assignment(record, attempt=0)
-
-
-def choose(spec: SearchSpec, candidates: Iterable[CandidateRecord]) -> CandidateRecord | None:
-    """The candidate for the final run: the best validation loss, or the knee of the front."""
-    completed = [own for own in candidates if own.state is CandidateState.COMPLETED and own.origin is not Origin.FINAL]
-    if not completed:
-        return None
-    if spec.method.choose == "best":
-        return min(completed, key=lambda own: (own.val_bpb, own.number))
-    points = [objectives(spec.minimize, own) for own in completed]
-    members = [own for own, kept in zip(completed, front_mask(points), strict=True) if kept]
-    return members[knee([objectives(spec.minimize, own) for own in members])]
-
-
-def _comparable(peer: CandidateRecord, own: CandidateRecord) -> bool:
-    """The same schedule shape, budget and bound; the final run and what broke are nobody's peers."""
-    if peer.origin is Origin.FINAL or peer.time_bound != own.time_bound:
-        return False
-    if peer.state in (CandidateState.DIVERGED, CandidateState.FAILED, CandidateState.REJECTED):
-        return False
-    shape = ("warmup", "cooldown", "floor")
-    mine, theirs = own.candidate["recipe"], peer.candidate["recipe"]
-    return all(mine.get(name) == theirs.get(name) for name in shape) and own.plan["bound"] == peer.plan["bound"]
 
 
 def prepare(spec: SearchSpec, space: Space, appraiser: Appraiser) -> Forecast:

@@ -13,6 +13,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from nas.appraise import Appraiser
 from nas.candidate import Candidate, describe
+from nas.comparison import choose
 from nas.data.texts import Texts
 from nas.errors import InfeasibleError, NasError, StateError
 from nas.gate import MINIMUM_STEPS
@@ -26,7 +27,7 @@ from nas.propose import RANDOM_AFTER
 from nas.prune import Outlook, Standing, decide
 from nas.records import CandidateRecord, CandidateState, CurvePoint, LedgerRecord, Origin, Verdict
 from nas.recovery import abandon
-from nas.search import MAXIMUM_FAILED, MAXIMUM_LOST, Search, choose, prepare
+from nas.search import MAXIMUM_FAILED, MAXIMUM_LOST, Search, prepare
 from nas.space import Knobs, load_space
 from nas.spec import SearchSpec
 from tests.helpers import SMALL, SPACE, SPEED, Fated, Simulation, Watched, World, Worlds, spec_of, study_of, timeless

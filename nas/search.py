@@ -437,9 +437,11 @@ class Search:
             self._add_point(point)
             return earlier[-1]
         own = Standing(point.number, point.val_bpb, self._costs(record))
-        outlook = self._proposer.outlook(record, point.rung, point.val_bpb)
         peers, seed = self._peers(record, point.rung), self.spec.method.seed
-        decision = decide(point.rung, own, peers, self._policy, seed, outlook)
+        decision = decide(point.rung, own, peers, self._policy, seed)
+        if decision.verdict is Verdict.CONTINUE:  # an expectation takes longer than a comparison
+            outlook = self._proposer.outlook(record, point.rung, point.val_bpb)
+            decision = decide(point.rung, own, peers, self._policy, seed, outlook)
         with self._store.transaction():
             self._add_point(point)
             self._store.add_decision(

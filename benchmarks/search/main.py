@@ -5,6 +5,7 @@ Goes on where it was ended: peers' traces lie in the repository, ours in the cac
 
 import argparse
 import multiprocessing
+import os
 import shlex
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -98,6 +99,7 @@ def _ended(jobs: Sequence[Job], workers: int) -> Iterator[tuple[Job, Callable[[]
     if workers == 1:
         yield from ((job, job.run) for job in jobs)
     elif jobs:
+        os.environ.setdefault("OMP_NUM_THREADS", "1")  # workers that share cores by threads wait for each other
         with ProcessPoolExecutor(workers, multiprocessing.get_context("spawn")) as pool:
             futures = {pool.submit(job.run): job for job in jobs}
             yield from ((futures[own], own.result) for own in as_completed(futures))

@@ -46,6 +46,7 @@ from nas.spec import LATENCY, SearchSpec
 from nas.units import format_flops
 
 MAXIMUM_LOST = 3  # attempts of a candidate that may be lost before it counts as failed
+LEAST_SEARCHED = 12  # candidates that are trained or stopped before the split is thought about: before, little is known
 MAXIMUM_FAILED = 3  # candidates in a row that may fail before the search does
 
 
@@ -226,7 +227,6 @@ class Search:
         if self._closed or self._count_reached():
             return None
         if self.spec.budget.auto and self._rest_is_better():
-            self._closed = "the rest is worth more in the final run"
             return None
         if self._given:
             return self._next_given(device)
@@ -241,14 +241,24 @@ class Search:
         return self._dispatch(proposal, plan)
 
     def _rest_is_better(self) -> bool:
-        """Whether the final run is expected to make more of the next tenth of the budget than the search."""
+        """Whether the final run is expected to make more of the next tenth of the budget than the search; then no
+        further candidate is proposed."""
         ahead, chosen = self._prospects, choose(self.spec, self._roster)
-        if ahead is None or chosen is None:
+        if ahead is None or chosen is None or self._trained_count() < LEAST_SEARCHED:
             return False
         left = self._ledger.balance(FINAL).free + self._ledger.balance(SEARCH).free
         seconds = self.spec.budget.total.time - self.elapsed
         more, less = (final_allowance(self.spec, flops, seconds) for flops in (left, left - ahead.flops))
-        return self._proposer.final_gain(chosen, more, less) > ahead.loss.mean
+        gain = self._proposer.final_gain(chosen, more, less)
+        if gain <= ahead.loss.mean:
+            return False
+        self._closed = "the rest is worth more in the final run"
+        self._event(
+            "split",
+            f"{self._closed}: {format_flops(ahead.flops)} are expected to lower its loss by {gain:.4f} bits per byte, "
+            f"and that of the search by {ahead.loss.mean:.4f}",
+        )
+        return True
 
     def _plan(self, candidate: Candidate, device: str) -> Plan:
         return replace(self._devices.appraiser(device).plan(candidate, self._grant), device=device)

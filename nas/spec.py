@@ -77,7 +77,7 @@ class Budget:
     @property
     def final_share(self) -> float:
         """Of everything, what the search never touches."""
-        return _share(self.final)
+        return final_share(self.final)
 
     @property
     def search_time(self) -> float:
@@ -191,7 +191,7 @@ def _budget(spec: Fields) -> Budget:
     )
     total_fields.done()
     final = fields.read("final", _final, DEFAULT_FINAL)
-    sixteenth = max(1, int(total.compute * (1 - _share(final))) // 16)
+    sixteenth = max(1, int(total.compute * (1 - final_share(final))) // 16)
     own = CandidateBudget(
         compute=own_fields.read("compute", parse_flops, sixteenth),
         time=own_fields.read("time", parse_seconds, math.inf),
@@ -216,7 +216,8 @@ def _budget(spec: Fields) -> Budget:
     return budget
 
 
-def _share(final: float | str) -> float:
+def final_share(final: float | str) -> float:
+    """What the search never touches, by what a spec says."""
     return AUTO_LEAST if isinstance(final, str) else final
 
 

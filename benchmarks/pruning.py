@@ -29,7 +29,7 @@ from nas.spec import LOSS
 OUT = Path(__file__).parents[1] / "docs/results/pruning.md"
 OBJECTIVES = ((LOSS, "flops_per_byte"), (LOSS, "flops_per_byte", "params"))
 RULES = {
-    "margin and expectation (default)": replace(DEFAULT, name="arrivals", sampler="random"),
+    "expectation, first margin (default)": replace(DEFAULT, name="arrivals", sampler="random"),
     "margin": replace(DEFAULT, name="arrivals, margin", sampler="random", deviations=None),
     "none": replace(DEFAULT, name="arrivals, all", sampler="random", dominators=0),
 }

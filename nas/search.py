@@ -448,10 +448,8 @@ class Search:
             return earlier[-1]
         own = Standing(point.number, point.val_bpb, self._costs(record))
         peers, seed = self._peers(record, point.rung), self.spec.method.seed
-        decision = decide(point.rung, own, peers, self._policy, seed)
-        if decision.verdict is Verdict.CONTINUE:  # an expectation takes longer than a comparison
-            outlook = self._proposer.outlook(record, point.rung, point.val_bpb)
-            decision = decide(point.rung, own, peers, self._policy, seed, outlook)
+        outlook = self._proposer.outlook(record, point.rung, point.val_bpb)
+        decision = decide(point.rung, own, peers, self._policy, seed, outlook)
         with self._store.transaction():
             self._add_point(point)
             self._store.add_decision(

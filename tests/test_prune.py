@@ -1,12 +1,12 @@
 import copy
-from dataclasses import asdict
+from dataclasses import asdict, replace
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from nas.policy import POLICIES, Policy
-from nas.prune import Standing, decide, is_audited
+from nas.prune import Outlook, Standing, decide, is_audited
 from nas.records import Verdict
 
 MARGIN = 0.125  # of these tests, exact in binary
@@ -178,3 +178,55 @@ def test_a_larger_share_audits_no_less(seed: int, number: int, a: float, b: floa
     assert is_audited(seed, number, min(a, b)) <= is_audited(seed, number, max(a, b))
     assert not is_audited(seed, number, 0.0)
     assert is_audited(seed, number, 1.0)
+
+
+# --- where it is expected to end ---
+
+EXPECTING = Policy("expecting", margin=MARGIN, dominators=1, deviations=2.0, audit_share=0.0)
+
+
+@pytest.mark.parametrize(
+    ("mean", "deviation", "stops"),
+    [
+        (2.5, 0.125, True),  # two deviations below its mean it is still above the best
+        (2.25, 0.125, False),  # just reaches it
+        (2.5, 0.5, False),  # may be anything
+        (1.9, 0.01, False),  # better
+    ],
+)
+def test_it_is_stopped_when_it_is_surely_worse_at_the_end(mean: float, deviation: float, stops: bool) -> None:
+    decision = decide(0.25, OWN, [], EXPECTING, 0, Outlook(mean, deviation, 2.0, 7))
+    assert (decision.verdict is Verdict.STOP) is stops
+
+
+def test_what_is_expected_takes_the_place_of_the_margin() -> None:
+    hopeful, beaten = Outlook(1.9, 0.1, 2.0, 7), [peer("I")]
+    assert decide(0.25, OWN, beaten, EXPECTING, 0).verdict is Verdict.STOP
+    assert decide(0.25, OWN, beaten, EXPECTING, 0, hopeful).verdict is Verdict.CONTINUE
+    assert decide(0.25, OWN, beaten, replace(EXPECTING, deviations=None), 0, hopeful).verdict is Verdict.STOP
+
+
+def test_a_policy_that_stops_nothing_expects_nothing() -> None:
+    assert (
+        decide(0.25, OWN, [], replace(EXPECTING, dominators=0), 0, Outlook(9.0, 0.1, 2.0, 7)).verdict
+        is Verdict.CONTINUE
+    )
+
+
+def test_it_says_what_it_expects_and_such_stops_are_audited_too() -> None:
+    outlook = Outlook(2.5, 0.1, 2.0, 7)
+    stop = decide(0.25, OWN, [], EXPECTING, 0, outlook)
+    assert stop.reason == (
+        "at p = 0.25 it is expected to end at 2.500 ± 0.100 bits per byte, and candidate 7, which costs no more, "
+        "ended at 2.000"
+    )
+    assert stop.inputs["outlook"] == asdict(outlook)
+    assert decide(0.25, OWN, [], replace(EXPECTING, audit_share=1.0), 0, outlook).verdict is Verdict.AUDIT
+
+
+@given(mean=st.floats(0, 8), deviation=st.floats(0, 2), best=st.floats(0, 8), few=st.floats(0, 5), more=st.floats(0, 5))
+def test_more_deviations_never_stop_more(mean: float, deviation: float, best: float, few: float, more: float) -> None:
+    few, more = sorted((few, more))
+    outlook = Outlook(mean, deviation, best, 7)
+    lax, strict = (decide(0.5, OWN, [], replace(EXPECTING, deviations=own), 0, outlook) for own in (more, few))
+    assert lax.verdict is not Verdict.STOP or strict.verdict is Verdict.STOP

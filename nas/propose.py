@@ -1,7 +1,8 @@
 """What a search tries next: points of its space that are not yet known, each with the gate's verdict.
 
-First the seeds, then what the suggester proposes, and where that has brought nothing new for long, points drawn at
-random. All of it follows from the seed and the records: a proposer that is built again goes on as if it had never died.
+First the seeds, then by the policy what the model advises or the suggester proposes, and where that has brought nothing
+new for long, points drawn at random. All of it follows from the seed and the records: a proposer that is built again
+goes on as if it had never died.
 """
 
 import math

@@ -2,7 +2,7 @@ from dataclasses import replace
 
 import pytest
 
-from dashboards.labels import QUANTITIES, architecture
+from dashboards.labels import QUANTITIES, architecture, prospects
 from nas.candidate import Architecture, Candidate, Recipe
 from nas.records import CandidateRecord, CandidateState, Origin
 from nas.spec import OBJECTIVES
@@ -41,3 +41,17 @@ def test_knobs_of_speedruns_are_named_where_they_are_on() -> None:
 
 def _plain(own: Architecture) -> Architecture:
     return replace(own, activation="swiglu", value_embeddings="none", x0_shortcut=False, softcap=0.0)
+
+
+def test_prospects_are_a_sentence_with_intervals() -> None:
+    ahead = {
+        "flops": 500_000_000_000,
+        "runs": 3,
+        "loss": {"mean": 0.0213, "low": 0.0, "high": 0.0541},
+        "widening": {"mean": 0.009, "low": 0.002, "high": 0.018},
+    }
+    assert prospects(ahead) == (
+        "(500 GFLOP, about 3 more candidates) is expected to lower the best loss by 0.021 (0.000 to 0.054) bits per "
+        "byte and to widen the front by 1% (0% to 2%)"
+    )
+    assert "about 1 more candidate)" in prospects({**ahead, "runs": 1})

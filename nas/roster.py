@@ -19,7 +19,7 @@ class Roster:
         self._store, self._search_id = store, search_id
         self._records = {own.number: own for own in store.candidates(search_id)}
         self._losses: dict[int, dict[float, float]] = {}
-        for point in store.points(search_id):
+        for point in sorted(store.points(search_id), key=lambda own: own.attempt):  # as they were reported
             self._take(point)
 
     def __len__(self) -> int:

@@ -59,7 +59,8 @@ def fit(inputs: Floats, targets: Floats, extra: Floats | None = None) -> Surroga
         extra: (N,) standard deviation of each target's own error, beside the noise that all share and that is
             estimated; ``None`` for none.
     """
-    mean, scale = float(targets.mean()), float(targets.std()) or 1.0
+    mean = float(targets.mean())
+    scale = float(targets.std()) if np.ptp(targets) else 1.0  # rounding gives equal targets a deviation above 0
     standard = (targets - mean) / scale
     own = (np.zeros(len(targets)) if extra is None else extra / scale) ** 2
     chosen = _spread(targets, FITTED)

@@ -35,7 +35,7 @@ def test_each_differs_from_the_default_in_what_it_is_to_show(policy: Policy, fie
 
 
 def test_the_sampler_that_proposes_by_itself_has_looked_at_all_that_it_was_given() -> None:
-    assert STARTUP == (2 if TPE.baselines else 0) + TPE.seeds
+    assert (2 if TPE.baselines else 0) + TPE.seeds == STARTUP
 
 
 @pytest.mark.parametrize("policy", POLICIES.values(), ids=POLICIES)

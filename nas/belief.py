@@ -68,9 +68,17 @@ class Beliefs:
         return np.array([math.log(max(float(value(name)), CHEAPEST)) for name in self._names])
 
     def known(self, roster: Roster) -> list[Known]:
-        """Those that teach something: not what was refused or broke, came from outside the space, or is final."""
+        """Those that teach something: not what was refused or broke, came from outside the space, is final, or was
+        given and waits for the costs that the device decides."""
         unlearned = (CandidateState.REJECTED, CandidateState.FAILED, CandidateState.CANCELLED)
-        kept = (own for own in roster if own.knobs and own.origin is not Origin.FINAL and own.state not in unlearned)
+        kept = (
+            own
+            for own in roster
+            if own.knobs
+            and own.origin is not Origin.FINAL
+            and own.state not in unlearned
+            and all(name in own.costs for name in self._names)
+        )
         return [self._as_known(own) for own in kept]
 
     def belief(self, roster: Roster, known: Collection[Known]) -> Belief:

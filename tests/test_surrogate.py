@@ -131,8 +131,8 @@ def test_shifted_and_scaled_targets_shift_and_scale_what_is_said(
     own = fit(inputs, shift + scale * targets, scale * extra)
     found, doubt = own.predict(others)
     unit = scale * targets.std()
-    assert found == pytest.approx(shift + scale * mean, abs=0.01 * unit)
-    assert doubt == pytest.approx(scale * deviation, abs=0.01 * unit)
+    assert found == pytest.approx(shift + scale * mean, abs=1e-4 * unit)
+    assert doubt == pytest.approx(scale * deviation, abs=1e-4 * unit)
 
 
 @given(SEEDS, COUNTS)
@@ -142,8 +142,8 @@ def test_the_order_of_targets_does_not_matter(seed: int, count: int) -> None:
     targets, extra, order = rng.normal(size=count), 0.1 * rng.random(count), rng.permutation(count)
     mean, deviation = fit(inputs, targets, extra).predict(others)
     found, doubt = fit(inputs[order], targets[order], extra[order]).predict(others)
-    assert found == pytest.approx(mean, abs=0.01 * targets.std())
-    assert doubt == pytest.approx(deviation, abs=0.01 * targets.std())
+    assert found == pytest.approx(mean, abs=1e-4 * targets.std())
+    assert doubt == pytest.approx(deviation, abs=1e-4 * targets.std())
 
 
 def test_the_same_again() -> None:

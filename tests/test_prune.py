@@ -1,12 +1,12 @@
 import copy
-from dataclasses import asdict
+from dataclasses import asdict, replace
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from nas.policy import POLICIES, Policy
-from nas.prune import Standing, decide, is_audited
+from nas.prune import Outlook, Standing, decide, is_audited
 from nas.records import Verdict
 
 MARGIN = 0.125  # of these tests, exact in binary
@@ -178,3 +178,118 @@ def test_a_larger_share_audits_no_less(seed: int, number: int, a: float, b: floa
     assert is_audited(seed, number, min(a, b)) <= is_audited(seed, number, max(a, b))
     assert not is_audited(seed, number, 0.0)
     assert is_audited(seed, number, 1.0)
+
+
+# --- where a run is expected to end ---
+
+# o is expected to end somewhere on the line below; B is where the best ended that costs no more. With 2 deviations o is
+# stopped as soon as all of o - 2 to o + 2 lies above B.
+#
+#      |--------o--------|          -2 to +2 deviations, of 0.25 each
+#   B                               stopped: B lies left of it
+#      B                            not yet: it is the edge
+#         B         B         B     not stopped
+#   1.75 2.0   2.5   3.0
+HOPE = Policy("hope", margin=MARGIN, dominators=1, deviations=2.0, audit_share=0.0)
+EXPECTED = Outlook(mean=2.5, deviation=0.25, best=1.75, number=7)
+
+
+@pytest.mark.parametrize(
+    ("outlook", "deviations", "stops"),
+    [
+        (EXPECTED, 2.0, True),
+        (replace(EXPECTED, best=1.9999), 2.0, True),
+        (replace(EXPECTED, best=2.0), 2.0, False),  # at the edge
+        (replace(EXPECTED, best=2.0001), 2.0, False),
+        (replace(EXPECTED, best=3.0), 2.0, False),
+        (replace(EXPECTED, deviation=0.374), 2.0, True),
+        (replace(EXPECTED, deviation=0.376), 2.0, False),  # hardly anything is known
+        (EXPECTED, 2.99, True),
+        (EXPECTED, 3.0, False),
+        (replace(EXPECTED, best=2.5), 0.0, False),  # as good as it
+        (replace(EXPECTED, best=2.49), 0.0, True),
+        (EXPECTED, None, False),  # expectations stop nothing
+        (None, 2.0, False),  # too little is known
+        (None, None, False),
+    ],
+)
+@pytest.mark.parametrize("peers", ["", "E", "H"])  # none of which stops it by itself
+def test_what_is_expected_to_end_above_another(
+    outlook: Outlook | None, deviations: float | None, stops: bool, peers: str
+) -> None:
+    policy = replace(HOPE, deviations=deviations)
+    decision = decide(0.25, OWN, [peer(name) for name in peers], policy, 0, outlook)
+    assert decision.verdict is (Verdict.STOP if stops else Verdict.CONTINUE)
+    assert decision.inputs["outlook"] == (asdict(outlook) if outlook else None)
+
+
+def test_what_its_peers_show_is_said_first() -> None:
+    """And is enough, whatever is expected."""
+    for outlook in (None, EXPECTED, replace(EXPECTED, best=3.0)):
+        decision = decide(0.25, OWN, [peer("F")], HOPE, 0, outlook)
+        assert decision.verdict is Verdict.STOP and "candidate 71 costs no more and is better" in decision.reason
+
+
+def test_a_policy_that_stops_nothing_stops_nothing_for_what_is_expected() -> None:
+    assert POLICIES["none"].deviations is not None
+    assert decide(0.25, OWN, [], POLICIES["none"], 0, EXPECTED).verdict is Verdict.CONTINUE
+
+
+def test_the_reason_says_what_is_expected() -> None:
+    said = (
+        "at p = 0.25 it is expected to end at 2.500 ± 0.250 bits per byte, and candidate 7, which costs no more, ended "
+        "at 1.750"
+    )
+    assert decide(0.25, OWN, [], HOPE, 0, EXPECTED).reason == said
+    assert decide(0.25, OWN, [], replace(HOPE, audit_share=1.0), 0, EXPECTED).reason == f"audited, would stop: {said}"
+    assert decide(0.25, OWN, [peer("A")], HOPE, 0, replace(EXPECTED, best=3.0)).reason == "0 of 1 peers dominate"
+
+
+def test_such_stops_are_audited_as_others_are() -> None:
+    """The same candidates, at every rung."""
+    policy = replace(HOPE, audit_share=0.1)
+    audited = set()
+    for number in range(300):
+        own = Standing(number, 2.0, (2.0,))
+        verdicts = {decide(rung, own, [], policy, 5, EXPECTED).verdict for rung in (0.125, 0.25, 0.5)}
+        assert verdicts == {Verdict.AUDIT if is_audited(5, number, 0.1) else Verdict.STOP}
+        audited |= {number} if verdicts == {Verdict.AUDIT} else set()
+    assert 10 < len(audited) < 60
+
+
+OUTLOOK = st.builds(Outlook, st.floats(1, 4), st.floats(0.001, 1), st.floats(1, 4), st.integers(0, 8))
+
+
+@given(*ASKED, st.none() | OUTLOOK, st.floats(0, 5), st.none() | st.floats(0, 5))
+def test_more_deviations_never_stop_more(
+    rung: float,
+    own: Standing,
+    peers: list[Standing],
+    policy: Policy,
+    outlook: Outlook | None,
+    few: float,
+    more: float | None,
+) -> None:
+    """And none at all the least."""
+    strict = replace(policy, deviations=few)
+    cautious = replace(policy, deviations=None if more is None else few + more)
+    if decide(rung, own, peers, cautious, 0, outlook).verdict is Verdict.STOP:
+        assert decide(rung, own, peers, strict, 0, outlook).verdict is Verdict.STOP
+
+
+@given(*ASKED, OUTLOOK, st.floats(0, 2), st.floats(0, 2), st.floats(0, 2))
+def test_a_better_prospect_is_never_stopped_first(
+    rung: float,
+    own: Standing,
+    peers: list[Standing],
+    policy: Policy,
+    outlook: Outlook,
+    lower: float,
+    wider: float,
+    worse: float,
+) -> None:
+    """A lower expectation, one in more doubt, or a best that is worse."""
+    hopeful = Outlook(outlook.mean - lower, outlook.deviation + wider, outlook.best + worse, outlook.number)
+    own_policy = replace(policy, deviations=2.0)
+    if decide(rung, own, peers, own_policy, 0, hopeful).verdict is Verdict.STOP:
+        assert decide(rung, own, peers, own_policy, 0, outlook).verdict is Verdict.STOP

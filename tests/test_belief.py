@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from nas.acquire import best_within
-from nas.belief import DIVERGED, LEARNED_FROM, LEAST_ENDS, Beliefs
+from nas.belief import DIVERGED, LEARNED_FROM, LEAST_ENDS, Beliefs, _product
 from nas.data.texts import Texts
 from nas.extrapolate import UNKNOWN
 from nas.ports import Assignment
@@ -257,11 +257,25 @@ def test_its_place_among_the_others_does_not_matter(place: int) -> None:
     assert first.number == last.number + (last.number >= place)
 
 
+@pytest.mark.parametrize(
+    ("one", "other", "together"),
+    [
+        ((1.0, 0.1), (2.0, 0.1), (1.5, 0.1 / 2**0.5)),
+        ((1.0, 0.1), (2.0, 0.2), (1.2, 0.2 / 5**0.5)),  # four parts of the surer one
+        ((2.0, 0.2), (1.0, 0.1), (1.2, 0.2 / 5**0.5)),
+        ((1.0, 0.1), (2.0, 1e3), (1.0, 0.1)),  # who knows nothing changes nothing
+    ],
+)
+def test_two_opinions(one: tuple[float, float], other: tuple[float, float], together: tuple[float, float]) -> None:
+    """As much weight as each is sure, by the square."""
+    assert _product(one, other) == pytest.approx(together, abs=1e-6)
+
+
 def test_its_own_loss_is_no_opinion_of_its_like() -> None:
     """Whether it is in the roster already or comes with the question."""
     roster, number = searched(9, HOPELESS, 0.25, 3.0)
     before = beliefs_of().outlook(roster, number, 0.25, 3.0)
-    roster.add_point(point_of(number, 0.125, 1.0))
+    roster.add_point(point_of(number, 0.5, 1.0))
     assert beliefs_of().outlook(roster, number, 0.25, 3.0) == before
 
 

@@ -1,3 +1,4 @@
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -112,6 +113,8 @@ def test_the_doubt_is_how_far_off_each_is_that_the_others_predict(seed: int) -> 
         variance = kernel[one, one] - kernel[one, others] @ pull
         surprises.append((standard[one] - standard[others] @ pull) / np.sqrt(variance))
     assert model.doubt == pytest.approx(max(1.0, np.sqrt(np.mean(np.square(surprises)))))
+    others, plain = drawn(seed + 1, 5), replace(model, doubt=1.0)
+    assert model.predict(others)[1] == pytest.approx(model.doubt * plain.predict(others)[1])
 
 
 # --- laws ---

@@ -138,6 +138,10 @@ def architecture(record: CandidateRecord) -> str:
         ("vocabulary", f"vocabulary {raw.get('vocabulary')}"),
         ("context", f"context {raw.get('context')}"),
         ("window", f"window {raw.get('window')} ({raw.get('window_pattern')})"),
+        ("activation", str(raw.get("activation"))),
+        ("value_embeddings", f"value embeddings ({raw.get('value_embeddings')})"),
+        ("x0_shortcut", "x0 shortcut"),
+        ("softcap", f"softcap {raw.get('softcap')}"),
         ("deviations", f"{len(raw.get('deviations') or ())} layers differ"),
     ]
     return ", ".join(text for name, text in parts if raw.get(name))
@@ -153,6 +157,17 @@ def recipe(record: CandidateRecord) -> str:
 
 def _short(value: Any) -> str:
     return f"{value:.3g}" if isinstance(value, float) else str(value)
+
+
+def prospects(ahead: Mapping[str, Any]) -> str:
+    """What further search is expected to bring, from a search's record."""
+    loss, widening = ahead["loss"], ahead["widening"]
+    runs = f"{ahead['runs']} more candidate{'s' if ahead['runs'] > 1 else ''}"
+    return (
+        f"({format_flops(ahead['flops'])}, about {runs}) is expected to lower the best loss by {loss['mean']:.3f} "
+        f"({loss['low']:.3f} to {loss['high']:.3f}) bits per byte and to widen the front by "
+        f"{format_percent(widening['mean'])} ({format_percent(widening['low'])} to {format_percent(widening['high'])})"
+    )
 
 
 def headline(view: SearchView) -> str:

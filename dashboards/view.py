@@ -26,10 +26,10 @@ from nas.records import (
     SearchRecord,
     Verdict,
 )
-from nas.units import parse_flops, parse_seconds, parse_share
+from nas.spec import DEFAULT_FINAL, final_share
+from nas.units import parse_flops, parse_seconds
 
 LOSS = "val_bpb"
-FINAL_SHARE = 0.3  # of a spec that does not say, as in `nas.spec.Budget`
 
 
 class Standing(StrEnum):
@@ -282,7 +282,7 @@ def _finishing(record: CandidateRecord) -> tuple[float, int]:
 
 def _accounts(search: SearchRecord, records: Sequence[LedgerRecord]) -> tuple[Account, Account]:
     budget: dict[str, Any] = search.spec.get("budget") or {}
-    total, share = budget.get("total") or {}, parse_share(budget.get("final", FINAL_SHARE))
+    total, share = budget.get("total") or {}, final_share(budget.get("final", DEFAULT_FINAL))
     compute = parse_flops(total["compute"]) if "compute" in total else 0
     seconds = parse_seconds(total["time"]) if total.get("time") is not None else None
     final_flops = int(compute * share)

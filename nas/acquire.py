@@ -51,6 +51,17 @@ def expected_gain(limits: Floats, best: Floats, costs: Floats, mean: Floats, dev
     return np.asarray(np.sum(shares * improved, axis=1), dtype=np.float64)
 
 
+def gains(limits: Floats, best: Floats, costs: Floats, losses: Floats) -> Floats:
+    """(S,) by how much N more candidates lower the mean over limits of the best loss, in S cases of their losses.
+
+    Args:
+        costs, losses: (N, K) and (S, N).
+    """
+    keeps = np.all(costs[:, None, :] <= limits[None, :, :], axis=2)
+    least = np.where(keeps[None, :, :], losses[:, :, None], np.inf).min(axis=1)
+    return np.asarray(np.maximum(best - least, 0.0).mean(axis=1), dtype=np.float64)
+
+
 def expected_improvement(best: Floats, mean: Floats, deviation: Floats) -> Floats:
     """Mean of max(0, best - loss) where the loss is normal."""
     z = (best - mean) / deviation

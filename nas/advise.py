@@ -12,14 +12,14 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from nas.acquire import best_within, cost_limits, expected_gain
+from nas.acquire import best_within, cost_limits, expected_gain, gains
 from nas.appraise import Appraiser
 from nas.belief import Beliefs, Known
 from nas.candidate import Candidate
 from nas.encode import Encoding
 from nas.plan import Allowance, expected_excess
 from nas.prune import Outlook
-from nas.records import CandidateRecord
+from nas.records import CandidateRecord, Estimate, Prospects
 from nas.roster import Roster
 from nas.space import Knobs, Space
 from nas.spec import LOSS
@@ -28,7 +28,9 @@ from nas.surrogate import Surrogate
 Floats = NDArray[np.float64]
 
 POOL = 2048  # points that are drawn once; a space of no more points is weighed whole
-NEIGHBOURS = 96  # points beside the front's members, drawn anew for each proposal
+NEIGHBOURS = 64  # points beside the front's members, drawn anew for each proposal
+DRAWS = 256  # cases of what is believed, of which an interval is made
+MOST_AHEAD = 24  # proposals that are thought ahead
 LEAST_KNOWN = 3  # losses; before so many are there, the law alone says what is promising
 
 
@@ -48,6 +50,7 @@ class Advisor:
 
     Args:
         reference: the hypervolume's, one value per objective.
+        earlier: as in `nas.belief.Beliefs`.
     """
 
     def __init__(
@@ -58,13 +61,14 @@ class Advisor:
         minimize: Sequence[str],
         reference: Sequence[float],
         seed: int,
+        earlier: Iterable[CandidateRecord] = (),
     ) -> None:
         self._space, self._appraiser, self._grant, self._seed = space, appraiser, grant, seed
         corner = dict(zip(minimize, reference, strict=True))
         self._worst = corner[LOSS]
         drawn = [(knobs, space.decode(knobs)) for knobs in _drawn(space, seed)]
         self._encode = Encoding(space, self._law, [candidate for _, candidate in drawn])
-        self._beliefs = Beliefs(self._encode, [name for name in minimize if name != LOSS], self._worst)
+        self._beliefs = Beliefs(self._encode, [name for name in minimize if name != LOSS], self._worst, earlier)
         self._pool = self._points(drawn)
         dearest = self._beliefs.log_costs(corner.__getitem__)
         cheapest = np.min([own.costs for own in self._pool], axis=0) if self._pool else dearest
@@ -90,6 +94,57 @@ class Advisor:
     def outlook(self, roster: Roster, record: CandidateRecord, rung: float, loss: float) -> Outlook | None:
         """As `nas.belief.Beliefs.outlook`."""
         return self._beliefs.outlook(roster, record.number, rung, loss)
+
+    def prospects(self, roster: Roster, taken: set[str], flops: int, key: int) -> Prospects | None:
+        """What so many more FLOPs of search are expected to bring; ``None`` while too little is known."""
+        known = self._beliefs.known(roster)
+        belief = self._beliefs.belief(roster, known)
+        points = [own for own in self._pool if own.id not in taken]
+        losses = [own.record.val_bpb for own in known if own.record.val_bpb is not None]
+        if len(losses) < LEAST_KNOWN or not points:
+            return None
+        model, now = self._beliefs.model(belief), float(min(losses))
+        best = self._best(known, model)
+        chosen = self._next_few(points, model, best, round(flops / self._flops_of_a_run(known, points)))
+        drawn = model.draw(np.array([own.features for own in chosen]), DRAWS, key)
+        widening = gains(self._limits, best, np.array([own.costs for own in chosen]), drawn)
+        falls = np.maximum(now - drawn.min(axis=1), 0.0)
+        volume = float(np.mean(self._worst - best)) or 1.0
+        return Prospects(flops, len(chosen), _estimate(widening / volume), _estimate(falls))
+
+    def final_gain(self, roster: Roster, chosen: CandidateRecord, more: Allowance, less: Allowance) -> float:
+        """By how much lower the chosen candidate's final run is expected to end with ``more`` than with ``less``, in
+        bits per byte: by the scaling law, whose unit is what this search's own losses make of it."""
+        ends = [(own, own.record.val_bpb) for own in self._beliefs.known(roster) if own.record.val_bpb is not None]
+        expected = np.array([self._law(Candidate.from_dict(own.record.candidate)) for own, _ in ends])
+        spread = float(np.var(expected)) if len(ends) >= LEAST_KNOWN else 0.0
+        losses = np.array([loss for _, loss in ends])
+        unit = float(np.mean((expected - expected.mean()) * (losses - losses.mean()))) / spread if spread else 1.0
+        return max(0.0, unit) * (self._final_excess(chosen, less) - self._final_excess(chosen, more))
+
+    def _final_excess(self, chosen: CandidateRecord, grant: Allowance) -> float:
+        origin = Candidate.from_dict(chosen.candidate)
+        candidate, plan = self._appraiser.final_run(origin, chosen.train_flops_planned, grant)
+        return expected_excess(candidate, max(1, plan.train_flops), self._appraiser.texts.bytes_per_token)
+
+    def _flops_of_a_run(self, known: Sequence[Known], points: Sequence[Point]) -> float:
+        """A planned run's, times the share that those that ended took of their plans."""
+        over = [own.record for own in known if own.record.state.terminal]
+        planned = sum(own.train_flops_planned for own in over)
+        share = sum(own.train_flops_spent for own in over) / planned if planned else 1.0
+        return max(1.0, float(np.mean([own.flops for own in points])) * share)
+
+    def _next_few(self, points: Sequence[Point], model: Surrogate, best: Floats, count: int) -> list[Point]:
+        """The points that would be proposed one after the other if each ended where it is expected to."""
+        features, costs = np.array([own.features for own in points]), np.array([own.costs for own in points])
+        mean, deviation = model.predict(features)
+        flops, chosen = np.array([own.flops for own in points]), list[int]()
+        for _ in range(min(max(1, count), MOST_AHEAD, len(points))):
+            gain = expected_gain(self._limits, best, costs, mean, deviation) / flops
+            gain[chosen] = -1.0
+            chosen.append(int(np.argmax(gain)))
+            best = np.minimum(best, best_within(self._limits, costs[chosen[-1:]], mean[chosen[-1:]], self._worst))
+        return [points[index] for index in chosen]
 
     def _best(self, known: Sequence[Known], model: Surrogate) -> Floats:
         """The least loss within each limit; what is in training is taken to end where it is expected to."""
@@ -123,10 +178,15 @@ class Advisor:
         if not done or self._space.size <= POOL:
             return []
         costs, losses = np.array([own.costs for own in done]), np.array([own.record.val_bpb for own in done])
-        front = np.flatnonzero(losses <= best_within(costs, costs, losses, self._worst))
+        front = np.flatnonzero(losses <= best_within(costs, costs, losses, np.inf))
         rng = random.Random(f"neighbours/{self._seed}/{key}")
         drawn = (self._space.neighbour(done[rng.choice(front)].record.knobs, rng) for _ in range(NEIGHBOURS))
         return self._points((knobs, self._space.decode(knobs)) for knobs in drawn)
+
+
+def _estimate(cases: Floats) -> Estimate:
+    low, high = np.quantile(cases, (0.1, 0.9))
+    return Estimate(float(cases.mean()), float(low), float(high))
 
 
 def _drawn(space: Space, seed: int) -> Iterable[Knobs]:

@@ -6,7 +6,7 @@ Shape legend: N candidates, D features, K costs. Costs are logarithms.
 """
 
 import math
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -57,11 +57,20 @@ class Beliefs:
 
     Args:
         worst: a loss that nothing trained exceeds; what diverged stands for it.
+        earlier: completed candidates of other searches, whose losses compare with this one's: the model learns from
+            them, and the front is not theirs.
     """
 
-    def __init__(self, encode: Encoding, names: Sequence[str], worst: float) -> None:
+    def __init__(
+        self, encode: Encoding, names: Sequence[str], worst: float, earlier: Iterable[CandidateRecord] = ()
+    ) -> None:
         self._encode, self._names, self._worst = encode, names, worst
         self._features: dict[int, Floats] = {}
+        self._earlier = [
+            Known(own, encode(own.knobs, Candidate.from_dict(own.candidate)), self.log_costs(own.costs.__getitem__))
+            for own in earlier
+            if own.knobs and own.val_bpb is not None and own.costs.keys() >= set(names)
+        ]
 
     def log_costs(self, value: Callable[[str], Any]) -> Floats:
         """(K,) by the name of a cost."""
@@ -84,7 +93,8 @@ class Beliefs:
     def belief(self, roster: Roster, known: Collection[Known]) -> Belief:
         """Of candidates that have at least a loss at a rung."""
         drops = self._drops(roster, known)
-        rows = [(own, *end) for own in known if (end := self._end(own, roster.losses(own.record.number), drops))]
+        rows = [(own, float(own.record.val_bpb or 0.0), 0.0) for own in self._earlier]
+        rows += [(own, *end) for own in known if (end := self._end(own, roster.losses(own.record.number), drops))]
         return Belief(
             np.array([own.features for own, _, _ in rows]),
             np.array([own.costs for own, _, _ in rows]).reshape(len(rows), len(self._names)),

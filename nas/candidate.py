@@ -9,12 +9,17 @@ import hashlib
 import json
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal, Self, TypeVar
 
 from nas.errors import SpecError
 
 Record = TypeVar("Record")
+
+ACTIVATIONS: Mapping[str, int] = {"swiglu": 3, "relu2": 2}
+"""Of an MLP, with the matrices of width x mlp_width that it has."""
+VALUE_EMBEDDINGS: Mapping[str, int] = {"none": 0, "alternate": 2, "all": 1}
+"""Which layers have one, with the layers from one to the next."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,24 +34,26 @@ class Deviation:
 
 @dataclass(frozen=True, slots=True)
 class Layer:
-    """A layer with everything resolved. ``window`` is its attention span in tokens, 0 for the whole context."""
+    """A layer with everything resolved. ``window`` is its attention span in tokens, 0 for the whole context;
+    ``value_embedding`` says that it adds a table of the tokens to its values."""
 
     heads: int
     kv_heads: int
     mlp_width: int
     window: int
+    value_embedding: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Architecture:
     """A decoder-only transformer of the Llama/Qwen3 family: RMSNorm before each sublayer, rotary positions,
-    grouped-query attention, gated SiLU MLP, no biases.
+    grouped-query attention, gated SiLU MLP, no biases; with knobs of speedruns, which are off by default.
 
     Attributes:
         depth: number of layers.
         width: size of the residual stream.
         heads, head_size, kv_heads: query heads, their size, and key/value heads (a divisor of ``heads``).
-        mlp_width: hidden size of the gated MLP (three matrices of width x mlp_width).
+        mlp_width: hidden size of the MLP.
         vocabulary: token types; 256 means raw bytes.
         context: tokens in a training sequence.
         tied: the head shares the embedding's weights.
@@ -54,6 +61,11 @@ class Architecture:
         window: span of the short layers in tokens, a divisor of ``context`` below it; 0 when all are long.
         window_pattern: S (short) and L (long), repeated over the layers; the last layer is always long.
         deviations: layers that differ from the shared values, ascending by layer.
+        activation: ``swiglu``, gated (three matrices of width x mlp_width), or ``relu2``, max(0, x)^2 (two of them).
+        value_embeddings: layers that add to their values a table of vocabulary x kv_heads x head_size, scaled for each
+            head: ``none``, ``all``, or ``alternate``, every other one and the last among them.
+        x0_shortcut: before each layer the residual stream is mixed with the normed embedding by two learned scalars.
+        softcap: logits are softcap * tanh(logits / softcap); 0 leaves them as they are.
     """
 
     depth: int
@@ -69,8 +81,13 @@ class Architecture:
     window: int = 0
     window_pattern: str = "L"
     deviations: tuple[Deviation, ...] = ()
+    activation: Literal["swiglu", "relu2"] = "swiglu"
+    value_embeddings: Literal["none", "alternate", "all"] = "none"
+    x0_shortcut: bool = False
+    softcap: float = 0.0
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "softcap", float(self.softcap))  # 15 and 15.0 are one cap and must not give two ids
         for name in ("depth", "width", "heads", "head_size", "kv_heads", "mlp_width", "context"):
             _require(getattr(self, name) >= 1, name, "must be at least 1", getattr(self, name))
         _require(self.head_size % 2 == 0, "head_size", "must be even (rotary positions turn pairs)", self.head_size)
@@ -85,6 +102,9 @@ class Architecture:
         numbers = [deviation.layer for deviation in self.deviations]
         ascending = numbers == sorted(set(numbers)) and all(0 <= n < self.depth for n in numbers)
         _require(ascending, "deviations", "must name layers of the model once, ascending", numbers)
+        for name, words in (("activation", tuple(ACTIVATIONS)), ("value_embeddings", tuple(VALUE_EMBEDDINGS))):
+            _require(getattr(self, name) in words, name, f"must be of {', '.join(words)}", getattr(self, name))
+        _require(0 <= self.softcap < math.inf, "softcap", "must be at least 0 and finite", self.softcap)
         for own in self.deviations:
             sizes = (own.heads, own.kv_heads, own.mlp_width)
             _require(min(sizes) >= 0, "deviations", "must have sizes of at least 0", own)
@@ -96,13 +116,16 @@ class Architecture:
         long, short = (Layer(self.heads, self.kv_heads, self.mlp_width, window) for window in (0, self.window))
         pattern, last = self.window_pattern, self.depth - 1
         resolved = [short if pattern[i % len(pattern)] == "S" and i != last else long for i in range(self.depth)]
+        if stride := VALUE_EMBEDDINGS[self.value_embeddings]:
+            for i in range(last, -1, -stride):
+                resolved[i] = replace(resolved[i], value_embedding=True)
         for own in self.deviations:
             shared = resolved[own.layer]
-            resolved[own.layer] = Layer(
+            resolved[own.layer] = replace(
+                shared,
                 heads=own.heads or shared.heads,
                 kv_heads=own.kv_heads or shared.kv_heads,
                 mlp_width=own.mlp_width or shared.mlp_width,
-                window=shared.window,
             )
         return tuple(resolved)
 
@@ -259,7 +282,14 @@ def describe(candidate: Candidate) -> str:
     grouped = f"/{a.kv_heads}" if a.heads != a.kv_heads else ""
     heads = f"{a.heads}{grouped} heads of {a.head_size}"
     window = f", windows {a.window_pattern} of {a.window}" if a.window else ""
+    activation = f" {a.activation}" if a.activation != "swiglu" else ""
+    extras = (
+        (a.value_embeddings != "none", f"value embeddings in {a.value_embeddings} layers"),
+        (a.x0_shortcut, "x0 shortcut"),
+        (a.softcap > 0, f"softcap {a.softcap:g}"),
+    )
+    more = "".join(f", {words}" for there, words in extras if there)
     return (
-        f"{a.depth} layers, width {a.width}, {heads}, MLP {a.mlp_width}, vocabulary {a.vocabulary}, "
-        f"context {a.context}{window}, {r.optimizer}, batch {r.batch_tokens}"
+        f"{a.depth} layers, width {a.width}, {heads}, MLP {a.mlp_width}{activation}, vocabulary {a.vocabulary}, "
+        f"context {a.context}{window}{more}, {r.optimizer}, batch {r.batch_tokens}"
     )

@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from nas.candidate import Architecture, Candidate, Layer
+from nas.candidate import ACTIVATIONS, Architecture, Candidate, Layer
 
 FLOP_CONVENTION = "model_flops_v1"
 NEWTON_SCHULZ_STEPS = 5
@@ -66,11 +66,20 @@ def params(architecture: Architecture, layers: tuple[Layer, ...] | None = None) 
     """Weights of the model."""
     width, size = architecture.width, architecture.head_size
     norms = 2 * width + (2 * size if architecture.qk_norm else 0)
+    layers = layers or architecture.layers()
     total = architecture.vocabulary * width * (1 if architecture.tied else 2) + width
-    for layer in layers or architecture.layers():
-        query, key = layer.heads * size, layer.kv_heads * size
-        total += norms + width * (2 * query + 2 * key + 3 * layer.mlp_width)
+    total += matrix_params(architecture, layers) + norms * len(layers)
+    if architecture.x0_shortcut:
+        total += width + 2 * len(layers)  # the norm of the embedding, and two scalars for each layer
+    if architecture.value_embeddings != "none":
+        total += table_params(architecture, layers) + sum(own.kv_heads for own in layers if own.value_embedding)
     return total
+
+
+def table_params(architecture: Architecture, layers: tuple[Layer, ...] | None = None) -> int:
+    """Weights of the value embeddings' tables."""
+    row = sum(own.kv_heads for own in layers or architecture.layers() if own.value_embedding) * architecture.head_size
+    return architecture.vocabulary * row
 
 
 def forward_flops(architecture: Architecture, layers: tuple[Layer, ...] | None = None) -> int:
@@ -81,14 +90,9 @@ def forward_flops(architecture: Architecture, layers: tuple[Layer, ...] | None =
 
 def body_flops(architecture: Architecture, layers: tuple[Layer, ...] | None = None) -> int:
     """Forward FLOPs of one sequence of full context, without the head."""
-    width, size, context = architecture.width, architecture.head_size, architecture.context
-    total = 0
-    for layer in layers or architecture.layers():
-        keys = 2 * layer.window if layer.window else context
-        query = layer.heads * size
-        products = width * (2 * query + 2 * layer.kv_heads * size + 3 * layer.mlp_width)
-        total += 2 * context * products + 4 * context * keys * query
-    return total
+    layers, context = layers or architecture.layers(), architecture.context
+    attended = sum((2 * layer.window or context) * layer.heads * architecture.head_size for layer in layers)
+    return 2 * context * matrix_params(architecture, layers) + 4 * context * attended
 
 
 def optimizer_flops(candidate: Candidate, layers: tuple[Layer, ...] | None = None) -> int:
@@ -105,7 +109,7 @@ def optimizer_flops(candidate: Candidate, layers: tuple[Layer, ...] | None = Non
     for layer in layers or architecture.layers():
         query, key = layer.heads * size, layer.kv_heads * size
         total += 2 * _newton_schulz(width, query) + 2 * _newton_schulz(width, key)
-        total += 3 * _newton_schulz(width, layer.mlp_width)
+        total += ACTIVATIONS[architecture.activation] * _newton_schulz(width, layer.mlp_width)
     return total
 
 
@@ -155,6 +159,7 @@ class Footprint:
         kept, largest_kept: what all blocks, and the largest, keep for the backward pass, for each token.
         temporary: in flight in the block with the most, for each token.
         embedding: of the embedding's gradient.
+        table: of the gradient of the largest value embedding.
         update: temporaries of the optimizer.
         context, vocabulary: of the architecture.
     """
@@ -165,6 +170,7 @@ class Footprint:
     largest_kept: int
     temporary: int
     embedding: int
+    table: int
     update: int
     context: int
     vocabulary: int
@@ -175,7 +181,7 @@ class Footprint:
         logits = min(max(logits_chunk, self.vocabulary), tokens * self.vocabulary)
         head = tokens * (self.stream + (0 if recompute else self.kept)) + 2 * self.embedding + 3 * logits
         block = self.stream + (self.largest_kept if recompute else self.kept) + self.temporary
-        peak = max(head, tokens * block + self.embedding, self.update)
+        peak = max(head, tokens * block + self.embedding + self.table, self.update)
         return int(SLACK * FLOAT * (self.resident + peak)) + SMALL_TENSORS
 
 
@@ -186,13 +192,15 @@ def footprint(candidate: Candidate) -> Footprint:
     count = params(architecture, layers)
     muon = matrix_params(architecture, layers) if candidate.recipe.optimizer == "muon" else 0
     kept = [_kept(architecture, layer, candidate.recipe.dropout) for layer in layers]
+    embedded = architecture.value_embeddings != "none"
     return Footprint(
         resident=2 * count + 2 * (count - muon) + muon,
-        stream=architecture.width * (len(layers) + 3),
+        stream=architecture.width * (len(layers) + (6 if architecture.x0_shortcut else 3)),
         kept=sum(kept),
         largest_kept=max(kept),
         temporary=max(_temporary(architecture, layer) for layer in layers),
         embedding=architecture.vocabulary * architecture.width,
+        table=max(table_params(architecture, (layer,)) for layer in layers) if embedded else 0,
         update=5 * muon,
         context=architecture.context,
         vocabulary=architecture.vocabulary,
@@ -216,9 +224,9 @@ def memory_bound(
 
 def matrix_params(architecture: Architecture, layers: tuple[Layer, ...] | None = None) -> int:
     """Weights of the hidden matrices, those that Muon trains."""
-    width, size = architecture.width, architecture.head_size
+    width, size, mlp = architecture.width, architecture.head_size, ACTIVATIONS[architecture.activation]
     return sum(
-        width * (2 * (layer.heads + layer.kv_heads) * size + 3 * layer.mlp_width)
+        width * (2 * (layer.heads + layer.kv_heads) * size + mlp * layer.mlp_width)
         for layer in layers or architecture.layers()
     )
 
@@ -234,9 +242,14 @@ def _kept(architecture: Architecture, layer: Layer, dropout: float) -> int:
     repeated = 2 * query if layer.kv_heads != layer.heads else key
     blocks = 4 * query + 2 * layer.window if layer.window else 0  # keys and values twice, the mask
     attended = 2 * query + layer.heads
-    mlp = 5 * layer.mlp_width  # gate and up, their activation, the product
+    mlp = _MLP_KEPT[architecture.activation] * layer.mlp_width
     dropped = 4 * width if dropout else 0
-    return norms + projected + qk_norm + rotated + repeated + blocks + attended + mlp + dropped
+    embedded = 2 * key if layer.value_embedding else 0  # what was looked up, the sum
+    mixed = width if architecture.x0_shortcut else 0
+    return norms + projected + qk_norm + rotated + repeated + blocks + attended + mlp + dropped + embedded + mixed
+
+
+_MLP_KEPT = {"swiglu": 5, "relu2": 3}  # gate and up, their activation, the product; up, what is positive, its square
 
 
 def _temporary(architecture: Architecture, layer: Layer) -> int:
@@ -257,6 +270,8 @@ def step_operations(candidate: Candidate, accumulation: int = 1) -> int:
     """Operators that a step launches, to the order that predicts time."""
     architecture = candidate.architecture
     per_layer = 90 + (30 if architecture.qk_norm else 0) + (30 if architecture.window else 0)
+    per_layer += 10 if architecture.x0_shortcut else 0
+    per_layer += {"none": 0, "alternate": 5, "all": 10}[architecture.value_embeddings]
     optimizer = 150 if candidate.recipe.optimizer == "muon" else 10
     return accumulation * (architecture.depth * per_layer + 60) + optimizer
 
@@ -265,18 +280,22 @@ def step_operations(candidate: Candidate, accumulation: int = 1) -> int:
 
 
 def decode_bytes(architecture: Architecture) -> int:
-    """Bytes that the next token reads, float32: weights, of the embedding the head's share alone, and half of a full
-    cache."""
+    """Bytes that the next token reads, float32: weights, of the embedding the head's share alone and of tables nothing,
+    and half of a full cache."""
     layers, size = architecture.layers(), architecture.head_size
     positions = architecture.context // 2
     cache = sum(2 * layer.kv_heads * size * min(layer.window or positions, positions) for layer in layers)
-    untied = 0 if architecture.tied else architecture.vocabulary * architecture.width
-    return FLOAT * (params(architecture, layers) - untied + cache)
+    looked_up = 0 if architecture.tied else architecture.vocabulary * architecture.width
+    looked_up += table_params(architecture, layers)
+    return FLOAT * (params(architecture, layers) - looked_up + cache)
 
 
 def decode_operators(architecture: Architecture) -> int:
     """Operators that the next token launches, to the one on the CPU."""
-    return 9 + architecture.depth * (49 if architecture.qk_norm else 35)
+    count = 9 + architecture.depth * (49 if architecture.qk_norm else 35) + (3 if architecture.softcap else 0)
+    if architecture.x0_shortcut:
+        count += 7 + 3 * architecture.depth  # the norm, and a mixture for each layer
+    return count + 3 * sum(layer.value_embedding for layer in architecture.layers())
 
 
 def latency_ms_per_kb(token_seconds: float, bytes_per_token: float) -> float:

@@ -6,8 +6,10 @@ All families here are the Llama block; they differ in what they let a configurat
     mistral    the same block without that rule
     ministral  the same block with a window in chosen layers
     qwen3      the block with query and key norms, with or without windows
+    arcee      the plain block with squared ReLU; refuses a width that is no multiple of its heads
 
-None of them lets layers differ in shape.
+None of them lets layers differ in shape, or has value embeddings, shortcuts from the embedding or a cap of the logits
+with this block.
 """
 
 from nas.candidate import Architecture, Layer
@@ -18,6 +20,8 @@ def native_family(architecture: Architecture) -> str | None:
     if not_native_because(architecture) is not None:
         return None
     layers = architecture.layers()
+    if architecture.activation == "relu2":
+        return "arcee"
     if architecture.qk_norm:
         return "qwen3"
     if any(layer.window for layer in layers):
@@ -27,6 +31,33 @@ def native_family(architecture: Architecture) -> str | None:
 
 def not_native_because(architecture: Architecture) -> str | None:
     """Why no family computes it, for people; ``None`` when one does."""
+    return _extra(architecture) or _squared(architecture) or _deviating(architecture)
+
+
+def _extra(architecture: Architecture) -> str | None:
+    """What no family has."""
+    if architecture.value_embeddings != "none":
+        return "no family has value embeddings"
+    if architecture.x0_shortcut:
+        return "no family has shortcuts from the embedding"
+    return f"no family caps its logits (softcap {architecture.softcap:g})" if architecture.softcap else None
+
+
+def _squared(architecture: Architecture) -> str | None:
+    """What does not go with squared ReLU."""
+    if architecture.activation != "relu2":
+        return None
+    layers = architecture.layers()
+    if architecture.qk_norm:
+        return "no family has squared ReLU with norms of queries and keys"
+    if any(layer.window for layer in layers):
+        return "no family has squared ReLU with windows"
+    if architecture.width % layers[0].heads:
+        return f"squared ReLU wants a width that is a multiple of {layers[0].heads} heads, found {architecture.width}"
+    return None
+
+
+def _deviating(architecture: Architecture) -> str | None:
     if not architecture.deviations or architecture.uniform:
         return None
     first, *others = architecture.layers()

@@ -17,7 +17,8 @@ class Policy:
             about 0.05 a difference is seed noise at small scale.
         dominators: how many such peers it takes; with 0 nothing is stopped.
         deviations: standard deviations by which the loss that a run is expected to end at must lie above one that costs
-            no more to stop it; ``None``: expectations stop nothing.
+            no more to stop it, once six candidates were completed; from then on the margin stops nothing. ``None``:
+            nothing is expected, and the margin holds throughout.
         audit_share: of the stops, which are not executed, so that the rate of false stops is known.
     """
 
@@ -27,7 +28,7 @@ class Policy:
     seeds: int = 2
     margin: float = 0.1
     dominators: int = 1
-    deviations: float | None = 2.5
+    deviations: float | None = 2.0
     audit_share: float = 0.05
 
     @property

@@ -1,7 +1,8 @@
 """What a search tries next: points of its space that are not yet known, each with the gate's verdict.
 
-First the seeds, then what the suggester proposes, and where that has brought nothing new for long, points drawn at
-random. All of it follows from the seed and the records: a proposer that is built again goes on as if it had never died.
+First the seeds, then by the policy what the model advises or the suggester proposes, and where that has brought nothing
+new for long, points drawn at random. All of it follows from the seed and the records: a proposer that is built again
+goes on as if it had never died.
 """
 
 import math
@@ -20,7 +21,7 @@ from nas.plan import Allowance
 from nas.policy import Policy
 from nas.ports import Suggester, Suggestion
 from nas.prune import Outlook
-from nas.records import CandidateRecord, CandidateState, Origin, measured_cost
+from nas.records import CandidateRecord, CandidateState, Origin, Prospects, measured_cost
 from nas.roster import Roster
 from nas.space import Knobs, Space
 from nas.spec import LATENCY, PEAK_MEMORY
@@ -63,11 +64,13 @@ class Proposer:
         setting: Mapping[str, Any],
         roster: Roster,
         policy: Policy,
+        earlier: Sequence[CandidateRecord] = (),
     ) -> None:
-        """``setting`` is the search's, whose forecast names the baselines and the hypervolume's reference."""
+        """``setting`` is the search's, whose forecast names the baselines and the hypervolume's reference; ``earlier``
+        is as in `nas.belief.Beliefs`."""
         self._space, self._suggester, self._appraiser, self._grant = space, suggester, appraiser, grant
         self._minimize, self._seed = minimize, seed
-        self._roster, self._policy = roster, policy
+        self._roster, self._policy, self._earlier = roster, policy, earlier
         self._reference = setting.get("forecast", {}).get("reference")
         self._known = {own.id for own in roster}
         self._keys = dict(suggester.keys())
@@ -93,6 +96,17 @@ class Proposer:
         if self._policy.deviations is None or not self._policy.prunes or not math.isfinite(loss):
             return None
         return self._advisor.outlook(self._roster, record, rung, loss)
+
+    def prospects(self, flops: int) -> Prospects | None:
+        """What so many more FLOPs of search are expected to bring; ``None`` where the policy has no model or too little
+        is known."""
+        if self._policy.sampler != "model":
+            return None
+        return self._advisor.prospects(self._roster, self._known, flops, self._suggester.asked())
+
+    def final_gain(self, chosen: CandidateRecord, more: Allowance, less: Allowance) -> float:
+        """As `nas.advise.Advisor.final_gain`."""
+        return self._advisor.final_gain(self._roster, chosen, more, less)
 
     def accept(self, proposal: Proposal, number: int) -> None:
         """The proposal has become the candidate of that number."""
@@ -168,7 +182,15 @@ class Proposer:
     def _advisor(self) -> "Advisor":
         from nas.advise import Advisor  # brings SciPy, which help and queries can do without
 
-        return Advisor(self._space, self._appraiser, self._grant, self._minimize, self._reference, self._seed)
+        return Advisor(
+            self._space,
+            self._appraiser,
+            self._grant,
+            self._minimize,
+            self._reference,
+            self._seed,
+            self._earlier,
+        )
 
     def _draw(self) -> Knobs | None:
         """A point at random that is new and admitted; drawn by (seed, key), as a suggestion is."""

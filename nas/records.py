@@ -70,6 +70,32 @@ class RequestKind(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class Estimate:
+    """A mean with the middle 80% of what is believed."""
+
+    mean: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True, slots=True)
+class Prospects:
+    """What further search is expected to bring.
+
+    Attributes:
+        flops: that would be spent.
+        runs: candidates that they would train or stop.
+        widening: of the front, as a share of its hypervolume.
+        loss: by how much the best loss would fall, in bits per byte.
+    """
+
+    flops: int
+    runs: int
+    widening: Estimate
+    loss: Estimate
+
+
+@dataclass(frozen=True, slots=True)
 class SearchRecord:
     """One search.
 
@@ -78,6 +104,7 @@ class SearchRecord:
         setting: facts fixed before the first candidate: device, threads, versions, corpus and tokenizers,
             predicted speed, the hypervolume's reference point, the planned number of full trainings.
         result: the outcome of the final run; ``None`` until there is one.
+        prospects: of the next tenth of its budget (`Prospects`); ``None`` while too little is known.
     """
 
     id: str
@@ -90,6 +117,7 @@ class SearchRecord:
     reason: str = ""
     started_at: float | None = None
     finished_at: float | None = None
+    prospects: dict[str, Any] | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,20 +7,19 @@ holds candidates goes on where it stopped.
 import math
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import replace
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, replace
 from typing import Any
 
 from nas import outcome as outcomes
 from nas.appraise import Appraiser
 from nas.candidate import Candidate, describe
+from nas.comparison import choose, comparable, earlier_results
 from nas.devices import Devices, device_of
 from nas.errors import InfeasibleError, NasError, StateError
 from nas.forecast import Forecast, allowance, final_allowance, forecast
 from nas.gate import Admitted
 from nas.ledger import FINAL, SEARCH, Ledger
-from nas.outcome import objectives
-from nas.pareto import front_mask, knee
 from nas.plan import Plan
 from nas.policy import POLICIES
 from nas.ports import Assignment, Done, Outcome, Store, Suggester, Wait
@@ -33,6 +32,7 @@ from nas.records import (
     CurvePoint,
     DecisionRecord,
     Origin,
+    Prospects,
     SearchRecord,
     Verdict,
     measured_cost,
@@ -46,6 +46,7 @@ from nas.spec import LATENCY, SearchSpec
 from nas.units import format_flops
 
 MAXIMUM_LOST = 3  # attempts of a candidate that may be lost before it counts as failed
+LEAST_SEARCHED = 12  # candidates that are trained or stopped before the split is thought about: before, little is known
 MAXIMUM_FAILED = 3  # candidates in a row that may fail before the search does
 
 
@@ -53,9 +54,9 @@ class Search:
     """The driver of one search (`nas.ports.Driver`).
 
     Not thread-safe. ``appraiser`` judges what is proposed; runs are planned by that of their device in ``devices``,
-    where a search trains on several. ``ended`` gets each candidate that has ended, when that is recorded. ``clock``
-    gives seconds that only run while the search runs, ``now`` the time
-    of day.
+    where a search trains on several. ``ended`` gets each candidate that has ended, when that is recorded. With
+    ``looks_ahead`` the search's record says after each of them what the next tenth of the budget is expected to bring.
+    ``clock`` gives seconds that only run while the search runs, ``now`` the time of day.
     """
 
     def __init__(
@@ -70,12 +71,14 @@ class Search:
         devices: Mapping[str, Appraiser] | None = None,
         elapsed: float = 0.0,
         ended: Callable[[CandidateRecord], None] = lambda record: None,
+        looks_ahead: bool = False,
         clock: Callable[[], float] = time.monotonic,
         now: Callable[[], float] = time.time,
     ) -> None:
         self.id, self.spec = record.id, spec
         self._store, self._appraiser = store, appraiser
-        self._ended = ended
+        self._ended, self._looks_ahead = ended, looks_ahead or spec.budget.auto
+        self._prospects: Prospects | None = None
         self._clock, self._now, self._started = clock, now, clock() - elapsed
         self._grant = allowance(spec)
         abandon(store, record.id, now())
@@ -91,6 +94,7 @@ class Search:
             setting=record.setting,
             roster=known,
             policy=self._policy,
+            earlier=earlier_results(store, record) if self._policy.sampler == "model" else (),
         )
         lines = store.ledger(record.id)
         self._ledger = Ledger(record.id, spec.budget.search_compute, spec.budget.final_compute, lines)
@@ -195,7 +199,7 @@ class Search:
             self._end_search()
         while self._given:  # for which there was no time or money
             self._cancel(self._given.popleft())
-        if self._final_number is None and self.spec.budget.final > 0:
+        if self._final_number is None and self.spec.budget.final_share > 0:
             if device != self._fastest():
                 return Wait()
             assignment = self._final_run(device)
@@ -222,6 +226,8 @@ class Search:
         """``None`` when there is none now, or with a reason in ``_closed`` none any more."""
         if self._closed or self._count_reached():
             return None
+        if self.spec.budget.auto and self._rest_is_better():
+            return None
         if self._given:
             return self._next_given(device)
         proposal = self._held = self._held or self._propose()
@@ -233,6 +239,26 @@ class Search:
             return None
         self._held = None
         return self._dispatch(proposal, plan)
+
+    def _rest_is_better(self) -> bool:
+        """Whether the final run is expected to make more of the next tenth of the budget than the search; then no
+        further candidate is proposed."""
+        ahead, chosen = self._prospects, choose(self.spec, self._roster)
+        if ahead is None or chosen is None or self._trained_count() < LEAST_SEARCHED:
+            return False
+        left = self._ledger.balance(FINAL).free + self._ledger.balance(SEARCH).free
+        seconds = self.spec.budget.total.time - self.elapsed
+        more, less = (final_allowance(self.spec, flops, seconds) for flops in (left, left - ahead.flops))
+        gain = self._proposer.final_gain(chosen, more, less)
+        if gain <= ahead.loss.mean:
+            return False
+        self._closed = "the rest is worth more in the final run"
+        self._event(
+            "split",
+            f"{self._closed}: {format_flops(ahead.flops)} are expected to lower its loss by {gain:.4f} bits per byte, "
+            f"and that of the search by {ahead.loss.mean:.4f}",
+        )
+        return True
 
     def _plan(self, candidate: Candidate, device: str) -> Plan:
         return replace(self._devices.appraiser(device).plan(candidate, self._grant), device=device)
@@ -421,8 +447,8 @@ class Search:
             self._add_point(point)
             return earlier[-1]
         own = Standing(point.number, point.val_bpb, self._costs(record))
-        outlook = self._proposer.outlook(record, point.rung, point.val_bpb)
         peers, seed = self._peers(record, point.rung), self.spec.method.seed
+        outlook = self._proposer.outlook(record, point.rung, point.val_bpb)
         decision = decide(point.rung, own, peers, self._policy, seed, outlook)
         with self._store.transaction():
             self._add_point(point)
@@ -456,7 +482,7 @@ class Search:
         peers = []
         for peer in self._roster:
             loss = self._roster.losses(peer.number).get(rung)
-            if loss is not None and peer.number != own.number and _comparable(peer, own):
+            if loss is not None and peer.number != own.number and comparable(peer, own):
                 peers.append(Standing(peer.number, loss, self._costs(peer)))
         return peers
 
@@ -480,9 +506,19 @@ class Search:
         self._devices.ended(done)
         self._proposer.learn(done)
         self._ended(done)
+        if self._looks_ahead:
+            self._look_ahead()
         self._failed_in_a_row = self._failed_in_a_row + 1 if done.state is CandidateState.FAILED else 0
         if self._failed_in_a_row == MAXIMUM_FAILED:
             raise NasError(f"{MAXIMUM_FAILED} candidates in a row failed, the last one: {done.reason}")
+
+    def _look_ahead(self) -> None:
+        """Says what the next tenth of the budget is expected to bring, as long as the search goes on."""
+        flops = min(self.spec.budget.total.compute // 10, self._ledger.balance(SEARCH).free)
+        going_on = self._searching and not self._closed and flops > 0
+        self._prospects = self._proposer.prospects(flops) if going_on else None
+        told = None if self._prospects is None else asdict(self._prospects)
+        self._store.update_search(self.id, prospects=told)
 
     def _end_attempt(self, record: CandidateRecord, outcome: Outcome) -> None:
         ended: dict[str, Any] = {"finished_at": self._now(), "outcome": outcome.kind}
@@ -579,29 +615,6 @@ class Search:
             self._event("final", f"final run {number}: {record.reason}: {describe(candidate)}", number)
         self._devices.started(record)
         return self._assignment(record, attempt=0)
-
-
-def choose(spec: SearchSpec, candidates: Iterable[CandidateRecord]) -> CandidateRecord | None:
-    """The candidate for the final run: the best validation loss, or the knee of the front."""
-    completed = [own for own in candidates if own.state is CandidateState.COMPLETED and own.origin is not Origin.FINAL]
-    if not completed:
-        return None
-    if spec.method.choose == "best":
-        return min(completed, key=lambda own: (own.val_bpb, own.number))
-    points = [objectives(spec.minimize, own) for own in completed]
-    members = [own for own, kept in zip(completed, front_mask(points), strict=True) if kept]
-    return members[knee([objectives(spec.minimize, own) for own in members])]
-
-
-def _comparable(peer: CandidateRecord, own: CandidateRecord) -> bool:
-    """The same schedule shape, budget and bound; the final run and what broke are nobody's peers."""
-    if peer.origin is Origin.FINAL or peer.time_bound != own.time_bound:
-        return False
-    if peer.state in (CandidateState.DIVERGED, CandidateState.FAILED, CandidateState.REJECTED):
-        return False
-    shape = ("warmup", "cooldown", "floor")
-    mine, theirs = own.candidate["recipe"], peer.candidate["recipe"]
-    return all(mine.get(name) == theirs.get(name) for name in shape) and own.plan["bound"] == peer.plan["bound"]
 
 
 def prepare(spec: SearchSpec, space: Space, appraiser: Appraiser) -> Forecast:

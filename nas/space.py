@@ -15,7 +15,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from nas.candidate import Architecture, Candidate, Deviation, Recipe
+from nas.candidate import ACTIVATIONS, VALUE_EMBEDDINGS, Architecture, Candidate, Deviation, Recipe
 from nas.document import Fields, plain, read_file, read_text, text
 from nas.errors import NotFoundError, SpecError
 
@@ -90,6 +90,10 @@ DEFAULTS: Knobs = {
     "qk_norm": True,
     "window_pattern": "L",
     "window_ratio": 0.25,
+    "activation": "swiglu",
+    "value_embeddings": "none",
+    "x0_shortcut": False,
+    "softcap": 0.0,
     "batch_tokens": 1024,
     "optimizer": "muon",
     "matrix_rate": 1.0,
@@ -204,6 +208,10 @@ class Space:
             window=window,
             window_pattern=pattern if window else "L",
             deviations=_deviations(*shapes),
+            activation=value["activation"],  # type: ignore[arg-type]
+            value_embeddings=value["value_embeddings"],  # type: ignore[arg-type]
+            x0_shortcut=bool(value["x0_shortcut"]),
+            softcap=float(value["softcap"]),
         )
         recipe = Recipe(
             batch_tokens=max(1, round(int(value["batch_tokens"]) / context)) * context,
@@ -227,6 +235,10 @@ class Space:
             "qk_norm": a.qk_norm,
             "window_pattern": a.window_pattern,
             "window_ratio": a.window / a.context if a.window else self.defaults["window_ratio"],
+            "activation": a.activation,
+            "value_embeddings": a.value_embeddings,
+            "x0_shortcut": a.x0_shortcut,
+            "softcap": a.softcap,
             "batch_tokens": r.batch_tokens,
             "optimizer": r.optimizer,
             **{name: getattr(r, name) for name in _RECIPE_NUMBERS},
@@ -389,7 +401,13 @@ def _values(raw: list[Any], name: str, fields: Fields) -> tuple[Value, ...]:
 
 
 _WHOLE = ("depth", "width", "vocabulary", "head_size", "context", "batch_tokens")
-_WORDS = {"optimizer": ("muon", "adamw")}
+_WORDS: Mapping[str, tuple[str, ...]] = {
+    "optimizer": ("muon", "adamw"),
+    "activation": tuple(ACTIVATIONS),
+    "value_embeddings": tuple(VALUE_EMBEDDINGS),
+}
+_SWITCHES = ("tied", "qk_norm", "x0_shortcut")
+_MAY_BE_ZERO = ("softcap", "weight_decay", "dropout", "warmup", "cooldown", "floor")
 
 
 def _value(raw: Any, name: str, fields: Fields) -> Value:
@@ -398,7 +416,7 @@ def _value(raw: Any, name: str, fields: Fields) -> Value:
         if isinstance(raw, bool) or not isinstance(raw, int) or raw < 1:
             raise fields.error(name, "must be whole numbers of at least 1", raw)
         return int(raw)
-    if name in ("tied", "qk_norm"):
+    if name in _SWITCHES:
         if not isinstance(raw, bool):
             raise fields.error(name, "must be true or false", raw)
         return raw
@@ -414,9 +432,8 @@ def _value(raw: Any, name: str, fields: Fields) -> Value:
         number = float(Fraction(raw)) if isinstance(raw, str) else _number(raw, name)
     except (ValueError, ArithmeticError, SpecError):
         raise fields.error(name, "must be numbers, or fractions such as 1/4", raw) from None
-    may_be_zero = name in ("weight_decay", "dropout", "warmup", "cooldown", "floor")
-    if not (0 < number < math.inf or (number == 0 and may_be_zero)):
-        raise fields.error(name, f"must be {'at least' if may_be_zero else 'above'} 0 and finite", raw)
+    if not (0 < number < math.inf or (number == 0 and name in _MAY_BE_ZERO)):
+        raise fields.error(name, f"must be {'at least' if name in _MAY_BE_ZERO else 'above'} 0 and finite", raw)
     return number
 
 

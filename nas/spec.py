@@ -28,6 +28,10 @@ OBJECTIVES = (
     *(PEAK_MEMORY, TRAIN_SECONDS, LATENCY),  # on the device
 )
 CHOICES = ("best", "knee")
+AUTO = "auto"
+DEFAULT_FINAL: float | str = 0.3
+AUTO_LEAST = 0.2
+"""Share of everything that is kept for the final run at least where the search is to find the split itself."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,11 +54,12 @@ class CandidateBudget:
 
 @dataclass(frozen=True, slots=True)
 class Budget:
-    """``final`` is the share of ``total`` that the search never touches: it is for the final run."""
+    """``final`` is the share of ``total`` that the search never touches: it is for the final run. With ``auto`` that is
+    a fifth, and the search may end before it has spent its own, when the rest is worth more in the final run."""
 
     total: Total
     candidate: CandidateBudget
-    final: float = 0.3
+    final: float | str = 0.3
 
     @property
     def search_compute(self) -> int:
@@ -62,11 +67,21 @@ class Budget:
 
     @property
     def final_compute(self) -> int:
-        return int(self.total.compute * self.final)
+        return int(self.total.compute * self.final_share)
+
+    @property
+    def auto(self) -> bool:
+        """Whether the search finds the split itself."""
+        return self.final == AUTO
+
+    @property
+    def final_share(self) -> float:
+        """Of everything, what the search never touches."""
+        return final_share(self.final)
 
     @property
     def search_time(self) -> float:
-        return self.total.time * (1 - self.final)
+        return self.total.time * (1 - self.final_share)
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,9 +190,10 @@ def _budget(spec: Fields) -> Budget:
         candidates=total_fields.read("candidates", whole(1), None),
     )
     total_fields.done()
-    final = fields.read("final", parse_share, 0.3)
+    final = fields.read("final", _final, DEFAULT_FINAL)
+    sixteenth = max(1, int(total.compute * (1 - final_share(final))) // 16)
     own = CandidateBudget(
-        compute=own_fields.read("compute", parse_flops, max(1, int(total.compute * (1 - final)) // 16)),
+        compute=own_fields.read("compute", parse_flops, sixteenth),
         time=own_fields.read("time", parse_seconds, math.inf),
         memory=own_fields.read("memory", parse_bytes, None),
     )
@@ -198,6 +214,15 @@ def _budget(spec: Fields) -> Budget:
         )
     fields.done()
     return budget
+
+
+def final_share(final: float | str) -> float:
+    """What the search never touches, by what a spec says."""
+    return AUTO_LEAST if isinstance(final, str) else final
+
+
+def _final(value: Any, name: str) -> float | str:
+    return AUTO if value == AUTO else parse_share(value, name)
 
 
 def _limits(fields: Fields) -> Limits:

@@ -13,7 +13,7 @@ from scipy.optimize import minimize
 Floats = NDArray[np.float64]
 
 LEAST_NOISE = 1e-6
-FITTED = 128
+FITTED = 96
 """Targets of which the kernel's scales are fitted; more bring no other scales, and take the cube of their number."""
 # Priors of the logarithms of length scales, signal and noise (of standardised targets): mean and deviation. Length
 # scales grow with the root of the dimension, so that the prior's functions are as smooth in many dimensions as in few
@@ -50,6 +50,17 @@ class Surrogate:
         variance = np.maximum(self.signal**2 - np.einsum("ij,ij->j", solved, solved), LEAST_NOISE**2)
         deviation = np.sqrt(variance) * self._scale * self.doubt
         return cross @ self._weights * self._scale + self._mean, deviation
+
+    def draw(self, inputs: Floats, count: int, seed: int) -> Floats:
+        """(count, N) functions that the targets allow, at (N, D) points, without the noise of a measurement."""
+        scaled = inputs / self.lengths
+        cross = self.signal**2 * _matern(_distances(scaled, self.inputs / self.lengths))
+        solved = solve_triangular(self._factor, cross.T, lower=True, check_finite=False)
+        covariance = self.signal**2 * _matern(_distances(scaled, scaled)) - solved.T @ solved
+        values, vectors = np.linalg.eigh(covariance)
+        root = vectors * np.sqrt(np.maximum(values, 0.0)) * self._scale * self.doubt
+        normal = np.random.default_rng(seed).standard_normal((count, len(inputs)))
+        return np.asarray(cross @ self._weights * self._scale + self._mean + normal @ root.T, dtype=np.float64)
 
 
 def fit(inputs: Floats, targets: Floats, extra: Floats | None = None) -> Surrogate:

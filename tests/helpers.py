@@ -119,6 +119,7 @@ class World:
         elapsed: float = 0.0,
         devices: Mapping[str, Appraiser] | None = None,
         ended: Callable[[CandidateRecord], None] = lambda record: None,
+        looks_ahead: bool = False,
     ) -> Search:
         """A driver, the first or one after another has gone."""
         for former in self.suggesters:
@@ -136,6 +137,7 @@ class World:
             devices=devices,
             elapsed=elapsed,
             ended=ended,
+            looks_ahead=looks_ahead,
             clock=self.clock,
             now=self.clock,
         )

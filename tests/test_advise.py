@@ -18,7 +18,7 @@ from nas.roster import Roster
 from nas.space import Knobs, Space, load_space
 from nas.spec import LOSS, Limits
 from nas.surrogate import Surrogate
-from tests.rosters import COST, FLOPS, POINTS, SPACE, Meter, encoding_of, point_of, record_of, roster_of
+from tests.rosters import COST, FLOPS, POINTS, SPACE, Meter, encoding_of, law, point_of, record_of, roster_of
 
 GRANT = Allowance(FLOPS)
 MINIMIZE = (LOSS, COST)
@@ -332,3 +332,63 @@ def test_the_outlook_is_that_of_the_losses() -> None:
     assert outlook is not None and outlook.mean == pytest.approx(loss_of(large_one), abs=0.2)
     assert outlook.best == min(own.val_bpb for own in roster if own.val_bpb is not None)
     assert small().outlook(roster, replace(record, number=77), 0.25, 2.0) is None
+
+
+# --- what further search is expected to bring ---
+
+LIMITS = Limits(params=200_000)
+
+
+def searched(count: int, loss: Callable[[Knobs], float] = loss_of) -> tuple[Advisor, Roster]:
+    """So many proposals that each ended where it was planted."""
+    advisor, roster = advisor_of(limits=LIMITS), roster_of([])
+    for number in range(count):
+        knobs = advisor.propose(roster, taken_by(roster), number)
+        assert knobs is not None
+        flops = {"train_flops_planned": FLOPS, "train_flops_spent": FLOPS}
+        roster.add(own_of(number, knobs, loss(knobs), **flops))
+    return advisor, roster
+
+
+def admitted() -> int:
+    return sum(appraiser_of(LIMITS).admits(own, GRANT) for own in map(SPACE.decode, POINTS))
+
+
+def test_prospects_shrink_as_the_front_is_found() -> None:
+    found = []
+    for count in (6, 40):
+        advisor, roster = searched(count)
+        found.append(advisor.prospects(roster, taken_by(roster), 4 * FLOPS, 0))
+    first, last = found
+    assert first is not None and last is not None
+    assert 1 <= last.runs <= 5 and first.flops == 4 * FLOPS
+    for own in (first.widening, first.loss, last.widening, last.loss):
+        assert 0 <= own.low <= own.high
+    assert last.widening.mean < first.widening.mean
+
+
+@pytest.mark.parametrize("left", [True, False])
+def test_there_are_no_prospects_where_nothing_is_known_or_left(left: bool) -> None:
+    advisor, roster = searched(0 if left else admitted())
+    assert advisor.prospects(roster, taken_by(roster), FLOPS, 0) is None
+
+
+@pytest.mark.parametrize(("sign", "gains"), [(1, True), (-1, False)])
+def test_a_longer_final_run_ends_lower_and_each_addition_brings_less(sign: int, gains: bool) -> None:
+    """Where the law holds; where losses go against it, it promises nothing."""
+    advisor, roster = searched(20, lambda knobs: 2.5 + sign * 0.05 * law(SPACE.decode(knobs)))
+    best = min(roster, key=lambda own: own.val_bpb or 9.0)
+    grants = [Allowance(FLOPS * times) for times in (4, 5, 20, 21)]
+    early, late = (advisor.final_gain(roster, best, more, less) for less, more in (grants[:2], grants[2:]))
+    assert early > late > 0 if gains else early == late == 0
+
+
+def test_earlier_searches_say_what_to_begin_with() -> None:
+    """Though the front is not theirs."""
+    earlier = [own_of(number, knobs, loss_of(knobs)) for number, knobs in enumerate(drawn(5, 40))]
+    reference = (WORST, 1e7)
+    advisor = Advisor(SPACE, APPRAISER, GRANT, MINIMIZE, reference, 0, earlier)
+    roster = completed(drawn(6, 1))
+    made = proposals(advisor, roster, 6, loss_of)
+    blind = proposals(small(), completed(drawn(6, 1)), 6, loss_of)
+    assert sum(own in FRONT for own in made) > sum(own in FRONT for own in blind)

@@ -1,5 +1,6 @@
 import random
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -22,8 +23,8 @@ ENCODE = encoding_of()
 STATE = CandidateState
 
 
-def beliefs_of(*names: str) -> Beliefs:
-    return Beliefs(ENCODE, names or ("cost",), WORST)
+def beliefs_of(*names: str, **own: Any) -> Beliefs:
+    return Beliefs(ENCODE, names or ("cost",), WORST, **own)
 
 
 def size_of(knobs: Knobs) -> float:
@@ -147,6 +148,18 @@ def test_only_those_that_had_a_loss_at_the_rung_tell_the_drop() -> None:
     own = own_of(10, POINTS[55], state=STATE.STOPPED)
     roster = roster_of([*whole, own], {**curves(whole, 0.5), 10: {0.125: 3.0}})
     assert by_number(beliefs_of(), roster)[10] == (3.0, UNKNOWN)
+
+
+def test_earlier_searches_teach_the_model_and_are_not_known() -> None:
+    earlier = [completed(number, POINTS[number]) for number in (0, 40, 80)]
+    unlike = [replace(earlier[0], costs={}), replace(earlier[0], knobs={}), own_of(3, POINTS[9])]
+    beliefs, roster = beliefs_of(earlier=[*earlier, *unlike]), roster_of([completed(0, POINTS[100])])
+    known = beliefs.known(roster)
+    belief = beliefs.belief(roster, known)
+    assert [own.record.id for own in known] == [SPACE.decode(POINTS[100]).id]
+    assert belief.losses.tolist() == [end_of(POINTS[number]) for number in (0, 40, 80, 100)]
+    assert belief.features.tolist() == [ENCODE(POINTS[n], SPACE.decode(POINTS[n])).tolist() for n in (0, 40, 80, 100)]
+    assert not belief.doubt.any()
 
 
 # --- the model ---

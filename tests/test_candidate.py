@@ -19,6 +19,7 @@ RICH = replace(
     window_pattern="SSL",
     deviations=(Deviation(1, mlp_width=64), Deviation(3, heads=6, kv_heads=3)),
 )
+SPEEDRUN = replace(PLAIN, activation="relu2", value_embeddings="alternate", x0_shortcut=True, softcap=15.0)
 RECIPE = Recipe(1024)
 RICH_RECIPE = Recipe(512, "adamw", 0.5, 1.25, 0.1, 0.2, 0.0, 0.5, 0.1)
 ARCHITECTURE_RAW = Candidate(PLAIN, RECIPE).to_dict()["architecture"]
@@ -30,6 +31,7 @@ ARCHITECTURE_RAW = Candidate(PLAIN, RECIPE).to_dict()["architecture"]
         (Candidate(PLAIN, RECIPE), "de70127a32eb"),
         (Candidate(RICH, RICH_RECIPE), "8840e8781f0e"),
         (Candidate(replace(PLAIN, vocabulary=256), replace(RECIPE, optimizer="adamw")), "005ff92a2f23"),
+        (Candidate(SPEEDRUN, RECIPE), "69b28b84f214"),
     ],
 )
 def test_ids_are_forever(candidate: Candidate, id_: str) -> None:
@@ -40,7 +42,18 @@ def test_ids_are_forever(candidate: Candidate, id_: str) -> None:
 def test_fields_at_their_default_do_not_count() -> None:
     """A field that is added later, with what was done before as its default, leaves all ids as they are."""
     spelled = Candidate(
-        replace(PLAIN, tied=True, qk_norm=True, window=0, window_pattern="L", deviations=()),
+        replace(
+            PLAIN,
+            tied=True,
+            qk_norm=True,
+            window=0,
+            window_pattern="L",
+            deviations=(),
+            activation="swiglu",
+            value_embeddings="none",
+            x0_shortcut=False,
+            softcap=0,
+        ),
         Recipe(1024, "muon", 1.0, 1.0, 0.0, 0.0, 0.02, 0.7, 0.0),
     )
     assert spelled.id == Candidate(PLAIN, RECIPE).id
@@ -63,6 +76,8 @@ def test_every_field_counts() -> None:
     changes: list[tuple[str, object]] = [
         *(("depth", 4), ("width", 96), ("heads", 8), ("head_size", 8), ("kv_heads", 1), ("mlp_width", 8)),
         *(("vocabulary", 512), ("context", 128), ("tied", False), ("qk_norm", False)),
+        *(("activation", "relu2"), ("value_embeddings", "alternate"), ("value_embeddings", "all")),
+        *(("x0_shortcut", True), ("softcap", 15), ("softcap", 30)),
         ("deviations", (Deviation(0, mlp_width=8),)),
     ]
     architectures = [replace(PLAIN, **{name: value}) for name, value in changes]  # type: ignore[arg-type]
@@ -84,6 +99,9 @@ def test_equal_candidates_have_equal_ids() -> None:
     assert whole == real
     assert whole.id == real.id
     assert type(whole.recipe.matrix_rate) is float
+    capped, alike = (Candidate(replace(PLAIN, softcap=cap), RECIPE) for cap in (15, 15.0))
+    assert capped == alike
+    assert capped.id == alike.id
 
 
 RATES = st.floats(1e-3, 1e3)
@@ -114,6 +132,10 @@ def candidates(draw: st.DrawFn) -> Candidate:
             Deviation(layer, heads=kv_heads * draw(st.integers(0, 3)), mlp_width=draw(st.integers(0, 99)))
             for layer in deviating
         ),
+        activation=draw(st.sampled_from(["swiglu", "relu2"])),
+        value_embeddings=draw(st.sampled_from(["none", "alternate", "all"])),
+        x0_shortcut=draw(st.booleans()),
+        softcap=draw(st.sampled_from([0.0, 0.5, 15.0, 1e6])),
     )
     warmup = draw(st.floats(0, 1))
     recipe = Recipe(
@@ -142,6 +164,27 @@ def test_layers() -> None:
     assert RICH.layers() == (Layer(4, 2, 192, 64), Layer(4, 2, 64, 64), Layer(4, 2, 192, 0), Layer(6, 3, 192, 0))
     assert replace(PLAIN, window=64, window_pattern="S").layers()[-1].window == 0  # the last is always long
     assert PLAIN.layers() == (Layer(4, 2, 192, 0),) * 3
+    assert replace(RICH, value_embeddings="alternate").layers() == (
+        *(Layer(4, 2, 192, 64), Layer(4, 2, 64, 64, True)),
+        *(Layer(4, 2, 192, 0), Layer(6, 3, 192, 0, True)),
+    )
+
+
+@pytest.mark.parametrize(
+    ("which", "depth", "expected"),
+    [
+        ("none", 3, [False, False, False]),
+        ("all", 3, [True, True, True]),
+        ("alternate", 1, [True]),
+        ("alternate", 2, [False, True]),
+        ("alternate", 3, [True, False, True]),
+        ("alternate", 4, [False, True, False, True]),
+    ],
+)
+def test_layers_with_value_embeddings(which: Any, depth: int, expected: list[bool]) -> None:
+    """The last layer is among them whatever the depth."""
+    layers = replace(PLAIN, depth=depth, value_embeddings=which).layers()
+    assert [layer.value_embedding for layer in layers] == expected
 
 
 @pytest.mark.parametrize(
@@ -178,6 +221,11 @@ def test_uniform(changes: dict[str, Any], uniform: bool) -> None:
         ({"window": 256, "window_pattern": "S"}, "window", "must divide context (256) and be below it"),
         ({"window": 60, "window_pattern": "S"}, "window", "must divide context (256) and be below it"),
         ({"window": -64, "window_pattern": "S"}, "window", "must divide context (256) and be below it"),
+        ({"activation": "gelu"}, "activation", "must be of swiglu, relu2"),
+        ({"value_embeddings": "some"}, "value_embeddings", "must be of none, alternate, all"),
+        ({"softcap": -1}, "softcap", "must be at least 0 and finite"),
+        ({"softcap": float("inf")}, "softcap", "must be at least 0 and finite"),
+        ({"softcap": float("nan")}, "softcap", "must be at least 0 and finite"),
         ({"deviations": (Deviation(3),)}, "deviations", "must name layers of the model once, ascending"),
         ({"deviations": (Deviation(-1),)}, "deviations", "must name layers of the model once, ascending"),
         ({"deviations": (Deviation(1), Deviation(1))}, "deviations", "must name layers of the model once, ascending"),
@@ -249,6 +297,14 @@ def test_what_is_no_candidate(raw: Any, message: str) -> None:
         (("architecture", "deviations"), [{}], "architecture.deviations.layer: is required"),
         (("architecture", "deviations"), [{"layer": 9}], "architecture.deviations: must name layers"),
         (("architecture", "deviations"), [{"layer": 0, "width": 9}], "architecture.deviations.width: is not known"),
+        (
+            ("architecture", "activation"),
+            ["relu2"],
+            "architecture.activation: must be of swiglu, relu2, found ['relu2']",
+        ),
+        (("architecture", "value_embeddings"), True, "architecture.value_embeddings: must be of none, alternate, all"),
+        (("architecture", "x0_shortcut"), 1, "architecture.x0_shortcut: must be true or false, found 1"),
+        (("architecture", "softcap"), "15", "architecture.softcap: must be a number, found '15'"),
         (("recipe", "matrix_rate"), "1", "recipe.matrix_rate: must be a number, found '1'"),
         (("recipe", "matrix_rate"), True, "recipe.matrix_rate: must be a number, found True"),
         (("recipe", "optimizer"), 5, "recipe.optimizer: must be muon or adamw, found 5"),

@@ -4,9 +4,12 @@ import random
 from collections.abc import Callable
 from dataclasses import replace
 from functools import cache, partial
+from typing import Any
 
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
@@ -52,6 +55,16 @@ def space(name: str) -> Space:
     return load_space(name)
 
 
+def speedrun(rng: random.Random) -> dict[str, Any]:
+    """Values of the knobs of speedruns."""
+    return {
+        "activation": rng.choice(["swiglu", "relu2"]),
+        "value_embeddings": rng.choice(["none", "alternate", "all"]),
+        "x0_shortcut": rng.choice([False, True]),
+        "softcap": rng.choice([0.0, 15.0]),
+    }
+
+
 def sampled(index: int) -> Candidate:
     """A candidate of a shipped space, some with deviations or a vocabulary of bytes.
 
@@ -64,7 +77,7 @@ def sampled(index: int) -> Candidate:
     if index % 7 == 3:
         knobs["vocabulary"] = 256
     candidate = own.decode(knobs)
-    architecture = candidate.architecture
+    architecture = replace(candidate.architecture, **speedrun(rng) if index % 3 == 1 else {})
     if index % 5 == 1:
         layer, kv_heads = rng.randrange(architecture.depth), rng.randint(1, 4)
         own_heads = Deviation(
@@ -127,6 +140,11 @@ def test_the_samples_are_of_all_kinds() -> None:
         "qk_norm": [a.qk_norm for a in architectures],
         "deviating": [not a.uniform for a in architectures],
         "bytes": [a.vocabulary == 256 for a in architectures],
+        "squared ReLU": [a.activation == "relu2" for a in architectures],
+        "value embeddings": [a.value_embeddings == "all" for a in architectures],
+        "value embeddings in every other layer": [a.value_embeddings == "alternate" for a in architectures],
+        "shortcuts": [a.x0_shortcut for a in architectures],
+        "capped": [a.softcap > 0 for a in architectures],
         "deep": [a.depth > 2 for a in architectures],
     }
     for kind, own in kinds.items():
@@ -194,7 +212,7 @@ def test_evaluation_flops_are_exact(tiny_texts: Texts, changes: dict[str, object
 # --- memory ---
 
 
-@pytest.mark.parametrize("index", range(12))
+@pytest.mark.parametrize("index", range(18))
 def test_memory_is_bounded(index: int, tiny_texts: Texts) -> None:
     """Two steps of real training, as the trainer lays them out, and scoring stay below the bound, which is not more
     than twice what they need. Small models are left out of the latter: constants dominate there."""
@@ -203,7 +221,12 @@ def test_memory_is_bounded(index: int, tiny_texts: Texts) -> None:
     if index % 7 == 3:
         knobs["vocabulary"] = 256
     candidate = space("llama-tiny").decode(knobs)
-    candidate = replace(candidate, recipe=replace(candidate.recipe, dropout=0.1 * (index % 3 == 0)))
+    more = speedrun(rng) if index >= 12 else {}
+    candidate = replace(
+        candidate,
+        architecture=replace(candidate.architecture, **more),
+        recipe=replace(candidate.recipe, dropout=0.1 * (index % 3 == 0)),
+    )
     sizes = [size for size in range(1, candidate.sequences + 1) if candidate.sequences % size == 0]
     micro_batch, recompute, chunk = rng.choice(sizes), index % 2 == 1, LOGITS_CHUNKS["cpu"][index % 4 // 2]
     architecture = candidate.architecture
@@ -281,16 +304,81 @@ def test_work_that_is_no_matrix_product_grows_with_its_causes() -> None:
         ({"window": 16, "window_pattern": "SL"}, 24576 + 3 * 20856 + 48 + (16 + 32 + 32) * 48),
         ({"window": 32, "window_pattern": "S"}, 24576 + 3 * 20856 + 48 + 3 * 32 * 48),  # no more than half is filled
         ({"kv_heads": 4}, 24576 + 3 * (20856 + 2304) + 48 + 3 * 32 * 96),
+        ({"activation": "relu2"}, 24576 + 3 * (20856 - 4608) + 48 + 3 * 32 * 48),
+        ({"value_embeddings": "all"}, 24576 + 3 * (20856 + 2) + 48 + 3 * 32 * 48),  # scales of two heads, no table
+        ({"x0_shortcut": True}, 24576 + 3 * (20856 + 2) + 2 * 48 + 3 * 32 * 48),
+        ({"softcap": 15.0}, 24576 + 3 * 20856 + 48 + 3 * 32 * 48),
     ],
 )
 def test_what_the_next_token_reads_by_hand(changes: dict[str, object], floats: int) -> None:
     assert decode_bytes(replace(PLAIN, **changes)) == 4 * floats  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize(("depth", "qk_norm", "operators"), [(1, True, 58), (3, True, 156), (3, False, 114)])
-def test_what_the_next_token_launches(depth: int, qk_norm: bool, operators: int) -> None:
+@pytest.mark.parametrize(
+    ("changes", "operators"),
+    [
+        ({"depth": 1}, 58),
+        ({"depth": 3}, 156),
+        ({"depth": 3, "qk_norm": False}, 114),
+        ({"activation": "relu2"}, 156),
+        ({"value_embeddings": "all"}, 165),
+        ({"value_embeddings": "alternate"}, 162),
+        ({"x0_shortcut": True}, 172),
+        ({"softcap": 15.0}, 159),
+    ],
+)
+def test_what_the_next_token_launches(changes: dict[str, object], operators: int) -> None:
     """A test of the decoder counts them."""
-    assert decode_operators(replace(PLAIN, depth=depth, qk_norm=qk_norm)) == operators
+    assert decode_operators(replace(PLAIN, **changes)) == operators  # type: ignore[arg-type]
+
+
+# --- knobs of speedruns ---
+
+
+@pytest.mark.parametrize(
+    ("changes", "more", "forward"),
+    [
+        ({"activation": "relu2"}, -3 * 48 * 96, -3 * 2 * 64 * 48 * 96),  # a matrix less in each of 3 layers
+        ({"value_embeddings": "all"}, 3 * (512 * 24 + 2), 0),  # a row of two heads for each token, and two scales
+        ({"value_embeddings": "alternate"}, 2 * (512 * 24 + 2), 0),  # the first and the last
+        ({"x0_shortcut": True}, 48 + 3 * 2, 0),
+        ({"softcap": 15.0}, 0, 0),
+    ],
+)
+def test_what_knobs_of_speedruns_cost(changes: dict[str, object], more: int, forward: int) -> None:
+    """By hand; lookups, scalars and activations are free of FLOPs, of weights they are not."""
+    changed = replace(PLAIN, **changes)  # type: ignore[arg-type]
+    assert params(changed) - params(PLAIN) == more
+    assert forward_flops(changed) - forward_flops(PLAIN) == forward
+    assert kv_bytes_per_token(changed) == kv_bytes_per_token(PLAIN)
+    wide = 5 * (4 * 48 * 48 * 96 + 2 * 48**3)  # Newton-Schulz of a matrix of the MLP
+    muon = Candidate(changed, Recipe(64)), Candidate(PLAIN, Recipe(64))
+    assert optimizer_flops(muon[0]) - optimizer_flops(muon[1]) == (-3 * wide if "activation" in changes else 0)
+
+
+@settings(max_examples=12)
+@given(
+    st.fixed_dictionaries(
+        {
+            "activation": st.sampled_from(["swiglu", "relu2"]),
+            "value_embeddings": st.sampled_from(["none", "alternate", "all"]),
+            "x0_shortcut": st.booleans(),
+            "softcap": st.sampled_from([0.0, 15.0]),
+            "tied": st.booleans(),
+            "qk_norm": st.booleans(),
+            "depth": st.integers(1, 4),
+            "kv_heads": st.sampled_from([1, 2, 4]),
+        }
+    ),
+    st.sampled_from(["muon", "adamw"]),
+    st.booleans(),
+    st.booleans(),
+)
+def test_any_combination_is_counted(knobs: dict[str, Any], optimizer: Any, windowed: bool, recompute: bool) -> None:
+    own = replace(PLAIN, **knobs, window=16 if windowed else 0, window_pattern="SL" if windowed else "L")
+    candidate = Candidate(own, Recipe(128, optimizer))
+    expected = step_flops(candidate) + (recompute_flops(candidate) if recompute else 0)
+    assert step_counted(candidate, 2, recompute=recompute) == expected
 
 
 def test_latency_is_of_text_and_not_of_tokens() -> None:

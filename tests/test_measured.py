@@ -14,6 +14,7 @@ from optuna.trial import FrozenTrial
 from nas.adapters.inline_engine import InlineEngine
 from nas.calibration import DecodeFit, MemoryFit, TimeFit, Trace
 from nas.candidate import Candidate
+from nas.comparison import choose
 from nas.cost import latency_ms_per_kb
 from nas.data.texts import Texts
 from nas.errors import CrowdedError
@@ -23,7 +24,7 @@ from nas.plan import Layout, bound, step_flops
 from nas.ports import Assignment
 from nas.predict import Predictor
 from nas.records import CandidateRecord, CandidateState, Origin, measured_cost, predicted_cost
-from nas.search import Search, choose
+from nas.search import Search
 from nas.train import containment, worker
 from nas.train.worker import Probed
 from tests.helpers import SMALL, SPEED, World, Worlds, spec_of, study_of

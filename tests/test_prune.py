@@ -223,11 +223,11 @@ def test_what_is_expected_to_end_above_another(
     assert decision.inputs["outlook"] == (asdict(outlook) if outlook else None)
 
 
-def test_what_its_peers_show_is_said_first() -> None:
-    """And is enough, whatever is expected."""
-    for outlook in (None, EXPECTED, replace(EXPECTED, best=3.0)):
-        decision = decide(0.25, OWN, [peer("F")], HOPE, 0, outlook)
-        assert decision.verdict is Verdict.STOP and "candidate 71 costs no more and is better" in decision.reason
+def test_what_is_expected_takes_the_place_of_the_margin() -> None:
+    hopeful, beaten = Outlook(1.9, 0.1, 2.0, 7), [peer("I")]
+    assert decide(0.25, OWN, beaten, HOPE, 0).verdict is Verdict.STOP
+    assert decide(0.25, OWN, beaten, HOPE, 0, hopeful).verdict is Verdict.CONTINUE
+    assert decide(0.25, OWN, beaten, replace(HOPE, deviations=None), 0, hopeful).verdict is Verdict.STOP
 
 
 def test_a_policy_that_stops_nothing_stops_nothing_for_what_is_expected() -> None:
@@ -260,19 +260,11 @@ def test_such_stops_are_audited_as_others_are() -> None:
 OUTLOOK = st.builds(Outlook, st.floats(1, 4), st.floats(0.001, 1), st.floats(1, 4), st.integers(0, 8))
 
 
-@given(*ASKED, st.none() | OUTLOOK, st.floats(0, 5), st.none() | st.floats(0, 5))
+@given(*ASKED, st.none() | OUTLOOK, st.floats(0, 5), st.floats(0, 5))
 def test_more_deviations_never_stop_more(
-    rung: float,
-    own: Standing,
-    peers: list[Standing],
-    policy: Policy,
-    outlook: Outlook | None,
-    few: float,
-    more: float | None,
+    rung: float, own: Standing, peers: list[Standing], policy: Policy, outlook: Outlook | None, few: float, more: float
 ) -> None:
-    """And none at all the least."""
-    strict = replace(policy, deviations=few)
-    cautious = replace(policy, deviations=None if more is None else few + more)
+    strict, cautious = (replace(policy, deviations=own) for own in (few, few + more))
     if decide(rung, own, peers, cautious, 0, outlook).verdict is Verdict.STOP:
         assert decide(rung, own, peers, strict, 0, outlook).verdict is Verdict.STOP
 

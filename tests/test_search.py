@@ -13,20 +13,21 @@ from optuna.trial import FrozenTrial, TrialState
 
 from nas.appraise import Appraiser
 from nas.candidate import Candidate, describe
+from nas.comparison import choose
 from nas.data.texts import Texts
 from nas.errors import InfeasibleError, NasError, StateError
 from nas.gate import MINIMUM_STEPS
 from nas.ledger import FINAL, SEARCH
 from nas.outcome import objectives
 from nas.pareto import front_mask, knee
-from nas.plan import Plan, Speed
+from nas.plan import Plan, Speed, expected_excess
 from nas.policy import POLICIES, STARTUP, Policy
-from nas.ports import Assignment, Done, Outcome, Wait
+from nas.ports import Assignment, Done, Driver, Outcome, Wait
 from nas.propose import RANDOM_AFTER
 from nas.prune import Outlook, Standing, decide
 from nas.records import CandidateRecord, CandidateState, CurvePoint, LedgerRecord, Origin, Verdict
 from nas.recovery import abandon
-from nas.search import MAXIMUM_FAILED, MAXIMUM_LOST, Search, choose, prepare
+from nas.search import LEAST_SEARCHED, MAXIMUM_FAILED, MAXIMUM_LOST, Search, prepare
 from nas.space import Knobs, load_space
 from nas.spec import SearchSpec
 from tests.helpers import SMALL, SPACE, SPEED, Fated, Simulation, Watched, World, Worlds, spec_of, study_of, timeless
@@ -1069,3 +1070,56 @@ def test_a_candidate_in_a_line() -> None:
     assert describe(space.decode(knobs)) == (
         "4 layers, width 64, 4/2 heads of 16, MLP 192, vocabulary 320, context 64, windows SL of 16, adamw, batch 256"
     )
+    more: Knobs = {"activation": "relu2", "value_embeddings": "alternate", "x0_shortcut": True, "softcap": 15.0}
+    assert describe(space.decode({**knobs, **more})) == (
+        "4 layers, width 64, 4/2 heads of 16, MLP 192 relu2, vocabulary 320, context 64, windows SL of 16, "
+        "value embeddings in alternate layers, x0 shortcut, softcap 15, adamw, batch 256"
+    )
+
+
+# --- Looking ahead ----------------------------------------------------------------------------------------------------
+
+
+def test_a_search_that_looks_ahead_says_what_a_tenth_of_its_budget_would_bring(make: Worlds) -> None:
+    world = make(spec_of(budget={"total": {"compute": "20GFLOP"}}))
+    search = world.enter(looks_ahead=True)
+    assert not Simulation(0, parallel=1).run(search, 60)
+    told = world.store.search("s").prospects
+    assert told is not None and told["flops"] == 2 * 10**9 and told["runs"] >= 1
+    assert 0 <= told["loss"]["low"] <= told["loss"]["mean"] and told["widening"]["low"] >= 0
+    before = make(spec_of(budget={"total": {"compute": "20GFLOP"}}))
+    Simulation(0, parallel=1).run(before.enter(), 60)
+    assert before.store.search("s").prospects is None
+
+
+class Lawful(Simulation):
+    """Losses are what a scaling law says, so that the model soon expects nothing of further search."""
+
+    def curve(self, assignment: Assignment) -> Iterator[CurvePoint]:
+        for point in super().curve(assignment):
+            yield replace(point, val_bpb=self.loss(assignment) + 1 - (point.rung or 0.0))
+
+    def advance(self, driver: Driver, number: int) -> None:
+        point = next(self.running[number], None)
+        if point is None:
+            del self.running[number]
+            own = self.assignments[number]
+            spent, scores = own.plan.train_flops, own.plan.eval_flops
+            driver.finish(Outcome(number, 0, "completed", spent, spent, scores, 1.0, val_bpb=self.loss(own)))
+        elif driver.report(point) is Verdict.STOP:
+            self.end(driver, number, "stopped", point.progress)
+
+    @staticmethod
+    def loss(own: Assignment) -> float:
+        return 1 + 0.05 * expected_excess(own.candidate, own.plan.train_flops, lambda vocabulary: 2.0)
+
+
+def test_a_search_that_finds_its_split_ends_when_the_rest_is_worth_more(make: Worlds) -> None:
+    world = make(spec_of(budget={"total": {"compute": "20GFLOP"}, "final": "auto"}))
+    search = world.enter()
+    assert Lawful(0, parallel=1).run(search, 5000)
+    (split,) = (own for own in world.store.events("s") if own.kind == "split")
+    assert split.message.startswith("the rest is worth more in the final run: ")
+    assert LEAST_SEARCHED <= len([own for own in searched(world) if own.plan]) < 60
+    assert search.ledger.balance(SEARCH).spent < world.spec.budget.search_compute
+    assert world.candidates[-1].origin is Origin.FINAL

@@ -13,7 +13,7 @@ from nas.candidate import Candidate, Deviation
 from nas.errors import NotFoundError, SpecError
 from nas.space import DEFAULTS, Choice, Knobs, Range, Space, load_space, space_names
 
-SHIPPED = ("llama-small", "llama-tiny")
+SHIPPED = ("llama-small", "llama-tiny", "speedrun")
 LEAST = {"depth": [1, 2, 4], "width": [32, 48], "vocabulary": [256, 512]}
 DEVIATING = {"knobs": LEAST, "deviations": {"mlp_ratio": ["1/2", 1, 2], "kv_ratio": ["1/2", 1]}}
 
@@ -57,7 +57,8 @@ def test_every_point_is_a_candidate(name: str, data: st.DataObject) -> None:
     assert again is not None
     assert space.decode(again) == candidate
     assert set(again) <= {knob.name for knob in space.knobs}
-    assert again.items() >= {name: knobs[name] for name in ("depth", "width", "vocabulary", "optimizer")}.items()
+    kept = {"depth", "width", "vocabulary", "optimizer", "activation", "value_embeddings", "x0_shortcut", "softcap"}
+    assert again.items() >= {name: knobs[name] for name in kept & set(knobs)}.items()
 
 
 @pytest.mark.parametrize("name", SHIPPED)
@@ -125,6 +126,10 @@ def test_deviations_say_only_what_differs() -> None:
         ("architecture", {"mlp_width": 104}),
         ("architecture", {"deviations": (Deviation(0, mlp_width=8),)}),
         ("architecture", {"heads": 4, "kv_heads": 4}),
+        ("architecture", {"activation": "relu2"}),
+        ("architecture", {"value_embeddings": "all"}),
+        ("architecture", {"x0_shortcut": True}),
+        ("architecture", {"softcap": 15.0}),
         ("recipe", {"matrix_rate": 3.0}),
         ("recipe", {"floor": 0.5}),
         ("recipe", {"optimizer": "adamw"}),
@@ -361,7 +366,7 @@ def test_paths(tmp_path: Path) -> None:
     assert (space.name, space.about, space.values("width")) == ("mine", "words", (32, 64))
     assert load_space(str(tmp_path / "mine.yaml")) == space
     with pytest.raises(
-        NotFoundError, match=r"space: must be one of llama-small, llama-tiny, a path or a mapping, found"
+        NotFoundError, match=r"space: must be one of llama-small, llama-tiny, speedrun, a path or a mapping, found"
     ):
         load_space("yours.yaml", tmp_path)
 
@@ -387,6 +392,11 @@ SL = {"window_pattern": ["L", "SL"]}
         ({"tied": [1]}, r"tied: must be true or false, found 1"),
         ({"qk_norm": "yes"}, r"qk_norm: must be true or false, found 'yes'"),
         ({"optimizer": ["muon", "lion"]}, r"optimizer: must be of muon, adamw, found 'lion'"),
+        ({"activation": ["swiglu", "gelu"]}, r"activation: must be of swiglu, relu2, found 'gelu'"),
+        ({"value_embeddings": [True]}, r"value_embeddings: must be of none, alternate, all, found True"),
+        ({"x0_shortcut": [0]}, r"x0_shortcut: must be true or false, found 0"),
+        ({"softcap": [-15]}, r"softcap: must be at least 0 and finite, found -15"),
+        ({"softcap": {"min": 10, "max": 30}}, r"softcap.min: is for rates; list the values of softcap"),
         ({"window_pattern": ["LX"]}, r"window_pattern: must be of the letters S and L, found 'LX'"),
         ({"mlp_ratio": ["1/0"]}, r"mlp_ratio: must be numbers, or fractions such as 1/4, found '1/0'"),
         ({"mlp_ratio": ["big"]}, r"mlp_ratio: must be numbers, or fractions"),
@@ -485,6 +495,9 @@ OPTIONAL = {
     "context": st.lists(st.integers(1, 300), min_size=1, max_size=2, unique=True),
     "window_pattern": st.lists(st.sampled_from(["L", "S", "SL", "LS"]), min_size=1, unique=True),
     "window_ratio": st.lists(st.sampled_from(["1/2", "1/3", "1/4", 1]), min_size=1, unique=True),
+    "activation": st.lists(st.sampled_from(["swiglu", "relu2"]), min_size=1, unique=True),
+    "value_embeddings": st.lists(st.sampled_from(["none", "alternate", "all"]), min_size=1, unique=True),
+    "softcap": st.lists(st.sampled_from([0, 15, 0.5]), min_size=1, unique=True),
     "warmup": st.lists(st.sampled_from([0, 0.1, 0.5]), min_size=1, unique=True),
     "cooldown": st.lists(st.sampled_from([0, 0.5, 0.9]), min_size=1, unique=True),
     "dropout": st.lists(st.sampled_from([0, 0.5, 1]), min_size=1, unique=True),

@@ -100,6 +100,7 @@ def test_defaults() -> None:
         ("time: 8min", "candidates: 0", "budget.total.candidates", "must be a whole number of at least 1", 0, 6),
         ("time: 8min", "candidates: 1.5", "budget.total.candidates", "must be a whole number of at least 1", 1.5, 6),
         ("final: 30%", "final: 100%", "budget.final", "must be a share", "100%", 7),
+        ("final: 30%", "final: best", "budget.final", "must be a share", "best", 7),
         ("final: 30%", "final: -1", "budget.final", "must be a share", -1, 7),
         ("final: 30%", "final: 96%", "budget.candidate.compute", "must be at most what the search", "1 TFLOP", 8),
         ("compute: 1TFLOP", "compute: 15TFLOP", "budget.candidate.compute", "must be at most what", "15 TFLOP", 8),
@@ -204,7 +205,7 @@ WORD = st.text(min_size=1).filter(str.strip)
 @st.composite
 def specs(draw: st.DrawFn) -> SearchSpec:
     total = Total(draw(COMPUTE), draw(TIME), draw(st.none() | st.integers(1, 10**6)))
-    final = draw(st.sampled_from([0.0, 0.1, 0.3, 0.5, 0.75]))
+    final = draw(st.sampled_from([0.0, 0.1, 0.3, 0.5, 0.75, "auto"]))
     budget = Budget(total, CandidateBudget(1), final)
     own = CandidateBudget(
         draw(st.integers(1, budget.search_compute)),
@@ -249,3 +250,10 @@ def test_the_mapping_leaves_out_limits_that_are_not_there() -> None:
         "minimize": ["val_bpb", "flops_per_byte"],
         "method": {"policy": "default", "parallel": 1, "seed": 0, "choose": "best"},
     }
+
+
+def test_the_split_may_be_left_to_the_search() -> None:
+    spec = parse_spec(EXAMPLE.replace("final: 30%", "final: auto"))
+    assert spec.budget.auto and spec.budget.final_share == 0.2
+    assert spec.budget.search_compute == 16 * 10**12
+    assert not parse_spec(EXAMPLE).budget.auto

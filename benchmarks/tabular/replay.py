@@ -39,6 +39,8 @@ from nas.units import format_flops
 NAME = "replay"
 """Of the search, in its store."""
 MakeSuggester = Callable[[SearchSpec, Space], Suggester]
+Watch = Callable[[Driver], Driver]
+"""Stands between the engine and the search, e.g. to stop runs that the search would let go on."""
 
 
 class TableTexts:
@@ -232,7 +234,17 @@ def by_tpe(spec: SearchSpec, space: Space) -> Suggester:
     return OptunaSuggester(None, NAME, space, spec.minimize, spec.method.seed, STARTUP)
 
 
-def replay(spec: SearchSpec, table: Table, make_suggester: MakeSuggester = by_tpe, draw: int = 0) -> Replayed:
+def unwatched(driver: Driver) -> Driver:
+    return driver
+
+
+def replay(
+    spec: SearchSpec,
+    table: Table,
+    make_suggester: MakeSuggester = by_tpe,
+    draw: int = 0,
+    watch: Watch = unwatched,
+) -> Replayed:
     """Searches on the table; ``draw`` is as in `TableEngine`.
 
     Raises:
@@ -247,7 +259,8 @@ def replay(spec: SearchSpec, table: Table, make_suggester: MakeSuggester = by_tp
     store.add_search(record)
     engine = TableEngine(table, spec.method.parallel, draw)
     clock = engine.clock
-    engine.run(Search(record, spec, space, store, make_suggester(spec, space), appraiser, clock=clock, now=clock))
+    suggester = make_suggester(spec, space)
+    engine.run(watch(Search(record, spec, space, store, suggester, appraiser, clock=clock, now=clock)))
     return Replayed(spec, store, engine.clock())
 
 
@@ -262,7 +275,7 @@ def check(spec: SearchSpec, space: Space, table: Table) -> None:
     if budget.candidate.compute != compute:
         found = format_flops(budget.candidate.compute)
         raise SpecError("budget.candidate.compute", f"must be that of the table, {format_flops(compute)}", found)
-    if budget.final:
+    if budget.final_share:
         raise SpecError("budget.final", "must be 0: the table has no final runs", budget.final)
     absent = {
         "budget.total.time": None if math.isinf(budget.total.time) else budget.total.time,

@@ -37,14 +37,18 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 folder = "."  # where this file lies
 tokenizer = AutoTokenizer.from_pretrained(folder)
-model = AutoModelForCausalLM.from_pretrained(folder)
+model = AutoModelForCausalLM.from_pretrained(folder{trust})
 prompt = tokenizer(tokenizer.bos_token + "Once upon a time", return_tensors="pt")
 tokens = model.generate(**prompt, max_new_tokens={tokens}, do_sample=True)
 print(tokenizer.decode(tokens[0], skip_special_tokens=True))
 ```
 
 It was trained on documents that start with `<|endoftext|>` (id 0), in sequences of {context} tokens; beyond that length
-it has seen nothing. No other code is needed."""
+it has seen nothing. {code}"""
+
+_CODE = """\
+No model family of transformers computes this architecture, so
+its code lies beside this file: `modeling_nas.py` needs torch and transformers alone. Read it before you trust it."""
 
 
 def model_card(
@@ -189,7 +193,13 @@ def _deviation(deviation: Deviation) -> str:
 
 
 def _loading(architecture: Architecture) -> str:
-    return _LOAD.format(tokens=max(1, architecture.context // 2), context=architecture.context)
+    native = native_family(architecture) is not None
+    return _LOAD.format(
+        trust="" if native else ", trust_remote_code=True",
+        code="No other code is needed." if native else _CODE,
+        tokens=max(1, architecture.context // 2),
+        context=architecture.context,
+    )
 
 
 def _table(head: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:

@@ -1,7 +1,8 @@
-"""A trained candidate as a folder that `transformers` loads without our code.
+"""A trained candidate as a folder that `transformers` loads without `nas`.
 
 The files are written by hand, so that exporting does not need `transformers`; when it is installed, it has to read
-them back and compute the same before the folder appears.
+them back and compute the same before the folder appears. A candidate that no family computes takes the code that does
+(`nas.export.remote`) with it.
 """
 
 import json
@@ -9,6 +10,8 @@ import shutil
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import asdict
+from importlib import resources
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +23,7 @@ from nas.data.tokenizer import SEPARATOR, SEPARATOR_TEXT, Tokenizer
 from nas.errors import ExportError, StorageError
 from nas.export.parity import Parity, check_parity
 from nas.export.weights import to_huggingface
-from nas.native import native_family, not_native_because
+from nas.native import native_family
 from nas.train.model import NORM_EPSILON, ROPE_THETA, Transformer
 
 FILES = (
@@ -31,8 +34,11 @@ FILES = (
     "tokenizer.json",
     "tokenizer_config.json",
 )
+CODE = ("configuration_nas.py", "modeling_nas.py")
+"""Further files of a candidate that no family computes."""
 
 _CLASSES = {
+    "arcee": "ArceeForCausalLM",
     "llama": "LlamaForCausalLM",
     "mistral": "MistralForCausalLM",
     "ministral": "MinistralForCausalLM",
@@ -50,8 +56,8 @@ def export_candidate(
         force: replace a folder that holds an earlier export (and nothing else).
 
     Raises:
-        ExportError: an architecture that no family of transformers computes, a tokenizer of another vocabulary, a
-            folder that is in use, or an export that transformers reads differently.
+        ExportError: a tokenizer of another vocabulary, a folder that is in use, or an export that transformers reads
+            differently.
         DiskFullError, StorageError: a disk that refuses.
     """
     folder = folder.resolve()
@@ -72,30 +78,48 @@ def export_candidate(
 
 
 def config(architecture: Architecture) -> dict[str, Any]:
-    """``config.json``; raises `ExportError` for an architecture that no family computes."""
+    """``config.json``."""
     family = native_family(architecture)
-    if family is None:
-        raise ExportError(f"cannot be written for transformers: {not_native_because(architecture)}")
     return {
-        "architectures": [_CLASSES[family]],
-        "model_type": family,
         "vocab_size": architecture.vocabulary,
         "hidden_size": architecture.width,
-        "intermediate_size": architecture.layers()[0].mlp_width,
         "num_hidden_layers": architecture.depth,
-        "num_attention_heads": architecture.layers()[0].heads,
-        "num_key_value_heads": architecture.layers()[0].kv_heads,
         "head_dim": architecture.head_size,
-        "hidden_act": "silu",
         "max_position_embeddings": architecture.context,
         "rms_norm_eps": NORM_EPSILON,
-        "rope_parameters": {"rope_type": "default", "rope_theta": ROPE_THETA},
         "rope_theta": ROPE_THETA,  # where transformers 4 looks for it
         "tie_word_embeddings": architecture.tied,
         "bos_token_id": SEPARATOR,
         "eos_token_id": SEPARATOR,
         "dtype": "float32",
+    } | (_own_fields(architecture) if family is None else _native_fields(family, architecture))
+
+
+def _native_fields(family: str, architecture: Architecture) -> dict[str, Any]:
+    layer = architecture.layers()[0]
+    return {
+        "architectures": [_CLASSES[family]],
+        "model_type": family,
+        "intermediate_size": layer.mlp_width,
+        "num_attention_heads": layer.heads,
+        "num_key_value_heads": layer.kv_heads,
+        "hidden_act": "relu2" if family == "arcee" else "silu",
+        "rope_parameters": {"rope_type": "default", "rope_theta": ROPE_THETA},
     } | _family_fields(family, architecture)
+
+
+def _own_fields(architecture: Architecture) -> dict[str, Any]:
+    """For the code that goes with the model."""
+    return {
+        "architectures": ["NasForCausalLM"],
+        "model_type": "nas",
+        "auto_map": {
+            "AutoConfig": "configuration_nas.NasConfig",
+            "AutoModelForCausalLM": "modeling_nas.NasForCausalLM",
+        },
+        "layers": [asdict(layer) for layer in architecture.layers()],
+        **{name: getattr(architecture, name) for name in ("activation", "qk_norm", "x0_shortcut", "softcap")},
+    }
 
 
 def _family_fields(family: str, architecture: Architecture) -> dict[str, Any]:
@@ -108,11 +132,12 @@ def _family_fields(family: str, architecture: Architecture) -> dict[str, Any]:
         windows["layer_types"] = [kinds[layer.window > 0] for layer in architecture.layers()]
     if family == "qwen3":
         return {"attention_bias": False, "use_sliding_window": windowed} | windows
-    return {"attention_bias": False, "mlp_bias": False} if family == "llama" else windows
+    return {"attention_bias": False, "mlp_bias": False} if family in ("llama", "arcee") else windows
 
 
 def _contents(model: Transformer, tokenizer: Tokenizer, card: str) -> dict[str, bytes]:
     """The files, by name."""
+    code = () if native_family(model.architecture) else CODE
     return {
         "config.json": _json(config(model.architecture)),
         "README.md": card.encode(),
@@ -121,6 +146,7 @@ def _contents(model: Transformer, tokenizer: Tokenizer, card: str) -> dict[str, 
         "model.safetensors": safetensors.torch.save(to_huggingface(model), metadata={"format": "pt"}),
         "tokenizer.json": tokenizer.to_json().encode(),
         "tokenizer_config.json": _json(_tokenizer_config(model.architecture)),
+        **{name: (resources.files("nas.export.remote") / name).read_bytes() for name in code},
     }
 
 
@@ -156,7 +182,7 @@ def _require_free(folder: Path, force: bool) -> None:
     found = {path.name for path in folder.iterdir()}
     if found and not force:
         raise ExportError(f"{folder} is not empty; choose another folder or force its replacement")
-    strangers = sorted(found - set(FILES))
+    strangers = sorted(found - {*FILES, *CODE})
     if strangers:
         raise ExportError(f"{folder} holds {strangers[0]!r}, which is not of an export; choose another folder")
 

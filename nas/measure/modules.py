@@ -31,11 +31,16 @@ Count = Callable[[Sequence[Any], Sequence[Any]], Counter[str]]  # inputs and out
 PRODUCTS, OTHER = "products", "other"
 ELEMENTWISE = {  # FLOPs for each number that comes out
     "add": 1,
+    "div": 1,
     "mul": 1,
     "neg": 1,
+    "pow": 1,  # a square
+    "relu": 1,
     "rms_norm": 4,  # square, sum, times the inverse root, times the weight
     "silu": 4,  # negation, exponential, addition, division
+    "square": 1,
     "sub": 1,
+    "tanh": 1,
 }
 SOFTMAX = 5  # FLOPs for each score: largest, difference, exponential, sum, division
 FREE = ("embedding", "le", "pad", "repeat", "repeat_interleave", "unfold")  # move or compare; fvcore knows of others

@@ -1,11 +1,12 @@
 """Traces that are kept, and between which is interpolated: a step's needs grow evenly with its depth."""
 
 import gc
+import math
 from dataclasses import fields, replace
 from functools import cache
 
 from nas.calibration import Phase, Trace
-from nas.candidate import Architecture, Candidate, Recipe
+from nas.candidate import VALUE_EMBEDDINGS, Architecture, Candidate, Recipe
 from nas.measure.trace import trace_step
 from nas.plan import Layout
 
@@ -17,8 +18,9 @@ class Tracer:
     """`nas.ports.Tracer` for one kind of device and precision. Keeps what it found.
 
     A trace takes as long as there are operators, however many sequences are in a pass; so a deep candidate is put
-    together from two shallow ones, each phase by itself. Layers are alike, and windows repeat in a pattern, so depth
-    grows by whole patterns. Known error of the peak against a trace of the whole: at most 0.5% (a test holds that).
+    together from two shallow ones, each phase by itself. Layers are alike, and windows and value embeddings repeat in a
+    pattern, so depth grows by whole patterns. Known error of the peak against a trace of the whole: at most 0.5% (a
+    test holds that).
     """
 
     def __init__(self, backend: str, precision: str) -> None:
@@ -53,7 +55,8 @@ def _settle() -> None:
 
 def _shallow(architecture: Architecture) -> tuple[int, int] | None:
     """Two depths to trace in place of the candidate's; ``None`` where it is to be traced itself."""
-    period = len(architecture.window_pattern) if architecture.window else 1
+    windows = len(architecture.window_pattern) if architecture.window else 1
+    period = math.lcm(windows, VALUE_EMBEDDINGS[architecture.value_embeddings] or 1)
     if architecture.deviations or architecture.depth <= SHALLOW * period:
         return None
     second = (SHALLOW - 1) * period + architecture.depth % period

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from nas.train.fused import attention
+from nas.train.loss import capped
 from nas.train.model import Attention, Block, Transformer, attend
 
 
@@ -34,15 +35,17 @@ class Decoder:
         last = first + len(tokens_T)
         cos_TE, sin_TE = model.cos_TE[first:last], model.sin_TE[first:last]
         x_BTD = model.embedding(tokens_T[None])
+        x0_BTD = model.x0(x_BTD)
         for block, cache in zip(self._blocks, self._caches, strict=True):
-            own = block.attention
-            q_BHTE, k_BKTE, v_BKTE = own.project(block.attention_norm(x_BTD).to(model.dtype), cos_TE, sin_TE)
+            own, x_BTD = block.attention, block.mixed(x_BTD, x0_BTD)
+            normed, added = block.attention_norm(x_BTD).to(model.dtype), block.added(tokens_T[None])
+            q_BHTE, k_BKTE, v_BKTE = own.project(normed, cos_TE, sin_TE, added)
             x_BTD = x_BTD + own.merge(cache.attend(q_BHTE, k_BKTE, v_BKTE, first))
             x_BTD = x_BTD + block.mlp(block.mlp_norm(x_BTD).to(model.dtype))
         self._position = last
         hidden_D = model.norm(x_BTD[0, -1]).to(model.dtype)
         logits_V: Tensor = (model.head_weight.to(model.dtype) @ hidden_D).float()
-        return logits_V
+        return capped(logits_V, model.architecture.softcap)
 
 
 class _Cache:

@@ -34,7 +34,8 @@ def score(model: Transformer, evaluation: EvaluationSet, at_once: int) -> Score:
         scored = torch.from_numpy(evaluation.scored[rows]).to(device)
         inputs = torch.from_numpy(evaluation.inputs[rows]).to(device)
         targets = torch.from_numpy(evaluation.targets[rows]).to(device)
-        losses = token_losses(model.hidden(inputs)[scored], model.head_weight, targets[scored], model.logits_chunk)
+        hidden, softcap = model.hidden(inputs)[scored], model.architecture.softcap
+        losses = token_losses(hidden, model.head_weight, targets[scored], model.logits_chunk, softcap)
         window = scored.nonzero()[:, 0].cpu().numpy()
         np.add.at(window_nats[rows], window, losses.double().cpu().numpy())
     model.train()

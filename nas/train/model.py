@@ -16,7 +16,7 @@ from nas.candidate import Architecture, Layer
 from nas.cost import LOGITS_CHUNK
 from nas.train.backend import backend_of
 from nas.train.fused import attention, dropout, rms_norm
-from nas.train.loss import linear_cross_entropy
+from nas.train.loss import capped, linear_cross_entropy
 from nas.train.products import linear
 
 ROPE_THETA = 10_000.0
@@ -73,12 +73,14 @@ class Attention(nn.Module):
         self.query_norm = RMSNorm(self.head_size) if architecture.qk_norm else None
         self.key_norm = RMSNorm(self.head_size) if architecture.qk_norm else None
 
-    def forward(self, x_BTD: Tensor, cos_TE: Tensor, sin_TE: Tensor) -> Tensor:
-        q_BHTE, k_BKTE, v_BKTE = self.project(x_BTD, cos_TE, sin_TE)
+    def forward(self, x_BTD: Tensor, cos_TE: Tensor, sin_TE: Tensor, added_BTKE: Tensor | None = None) -> Tensor:
+        q_BHTE, k_BKTE, v_BKTE = self.project(x_BTD, cos_TE, sin_TE, added_BTKE)
         return self.merge(attend(q_BHTE, k_BKTE, v_BKTE, self.window))
 
-    def project(self, x_BTD: Tensor, cos_TE: Tensor, sin_TE: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Queries (B, H, T, E), keys and values (B, K, T, E), normed and turned."""
+    def project(
+        self, x_BTD: Tensor, cos_TE: Tensor, sin_TE: Tensor, added_BTKE: Tensor | None = None
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Queries (B, H, T, E), keys and values (B, K, T, E), normed and turned; ``added`` goes to the values."""
         B, T, _ = x_BTD.shape
         H, K, E = self.heads, self.kv_heads, self.head_size
         q, k, v = torch.split(linear(x_BTD, self.qkv.weight), list(self.sizes), dim=-1)
@@ -87,6 +89,8 @@ class Attention(nn.Module):
             q_BTHE, k_BTKE = self.query_norm(q_BTHE), self.key_norm(k_BTKE)
         q_BHTE = rotate(q_BTHE, cos_TE, sin_TE).transpose(1, 2)
         k_BKTE = rotate(k_BTKE, cos_TE, sin_TE).transpose(1, 2)
+        if added_BTKE is not None:
+            v_BTKE = v_BTKE + added_BTKE.to(v_BTKE.dtype)
         return q_BHTE, k_BKTE, v_BTKE.transpose(1, 2)
 
     def merge(self, y_BHTE: Tensor) -> Tensor:
@@ -150,6 +154,50 @@ class MLP(nn.Module):
         return linear(F.silu(gate) * up, self.down.weight)
 
 
+class SquaredMLP(nn.Module):
+    """max(0, x)^2 between two matrices (So et al., "Primer", arXiv 2109.08668, section 4)."""
+
+    def __init__(self, width: int, hidden: int) -> None:
+        super().__init__()
+        self.up = nn.Linear(width, hidden, bias=False)
+        self.down = nn.Linear(hidden, width, bias=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return linear(F.relu(linear(x, self.up.weight)).square(), self.down.weight)
+
+
+MLPS: dict[str, type[MLP | SquaredMLP]] = {"swiglu": MLP, "relu2": SquaredMLP}
+
+
+class ValueEmbedding(nn.Module):
+    """A row for each token, of the size of all key/value heads, with a learned scale for each head.
+
+    Zhou et al., arXiv 2410.17897, add the first layer's values to those of later ones; tables of their own in place of
+    that are modded-nanogpt's (its records 13 to 15).
+    """
+
+    def __init__(self, vocabulary: int, kv_heads: int, head_size: int) -> None:
+        super().__init__()
+        self.table = nn.Embedding(vocabulary, kv_heads * head_size)
+        self.scale = nn.Parameter(torch.ones(kv_heads))
+
+    def forward(self, tokens_BT: Tensor) -> Tensor:
+        """What is added to the values, (B, T, K, E)."""
+        rows_BTF: Tensor = self.table(tokens_BT)
+        return rows_BTF.view(*tokens_BT.shape, len(self.scale), -1) * self.scale[:, None]
+
+
+class Mixture(nn.Module):
+    """The residual stream and the normed embedding x0, each with a learned scalar; at first the stream alone."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.shares = nn.Parameter(torch.tensor([1.0, 0.0]))
+
+    def forward(self, x_BTD: Tensor, x0_BTD: Tensor) -> Tensor:
+        return x_BTD * self.shares[0] + x0_BTD * self.shares[1]
+
+
 class Block(nn.Module):
     """Pre-norm attention and MLP in ``dtype``, each added to the residual stream."""
 
@@ -158,13 +206,31 @@ class Block(nn.Module):
         self.attention_norm = RMSNorm(architecture.width)
         self.attention = Attention(architecture, layer)
         self.mlp_norm = RMSNorm(architecture.width)
-        self.mlp = MLP(architecture.width, layer.mlp_width)
+        self.mlp: MLP | SquaredMLP = MLPS[architecture.activation](architecture.width, layer.mlp_width)
+        self.mixture = Mixture() if architecture.x0_shortcut else None
+        table = (architecture.vocabulary, layer.kv_heads, architecture.head_size)
+        self.value_embedding = ValueEmbedding(*table) if layer.value_embedding else None
         self.dropout, self.dtype = dropout, dtype
 
-    def forward(self, x_BTD: Tensor, cos_TE: Tensor, sin_TE: Tensor) -> Tensor:
-        attended = self.attention(self.attention_norm(x_BTD).to(self.dtype), cos_TE, sin_TE)
+    def forward(
+        self, x_BTD: Tensor, cos_TE: Tensor, sin_TE: Tensor, tokens_BT: Tensor, x0_BTD: Tensor | None
+    ) -> Tensor:
+        x_BTD = self.mixed(x_BTD, x0_BTD)
+        normed = self.attention_norm(x_BTD).to(self.dtype)
+        attended = self.attention(normed, cos_TE, sin_TE, self.added(tokens_BT))
         x_BTD = x_BTD + self._drop(attended)
         return x_BTD + self._drop(self.mlp(self.mlp_norm(x_BTD).to(self.dtype)))
+
+    def mixed(self, x_BTD: Tensor, x0_BTD: Tensor | None) -> Tensor:
+        """What the layer reads: the residual stream, with a shortcut from the embedding where it has one."""
+        if self.mixture is None:
+            return x_BTD
+        mixed: Tensor = self.mixture(x_BTD, x0_BTD)
+        return mixed
+
+    def added(self, tokens_BT: Tensor) -> Tensor | None:
+        """What the tokens themselves add to the values, (B, T, K, E)."""
+        return self.value_embedding(tokens_BT) if self.value_embedding is not None else None
 
     def _drop(self, x: Tensor) -> Tensor:
         return dropout(x, self.dropout) if self.dropout and self.training else x
@@ -196,6 +262,7 @@ class Transformer(nn.Module):
         self.embedding = nn.Embedding(architecture.vocabulary, architecture.width)
         self.blocks = nn.ModuleList(Block(architecture, layer, dropout, self.dtype) for layer in architecture.layers())
         self.norm = RMSNorm(architecture.width)
+        self.x0_norm = RMSNorm(architecture.width) if architecture.x0_shortcut else None
         self.head = None if architecture.tied else nn.Linear(architecture.width, architecture.vocabulary, bias=False)
         cos, sin = rotary_table(architecture.context, architecture.head_size)
         self.register_buffer("cos_TE", cos, persistent=False)
@@ -211,22 +278,31 @@ class Transformer(nn.Module):
         T = tokens_BT.shape[1]
         cos, sin = self.cos_TE[:T], self.sin_TE[:T]
         x_BTD = self.embedding(tokens_BT)
+        x0_BTD = self.x0(x_BTD)
         for block in self.blocks:
             if self.recompute and self.training:
-                x_BTD = checkpoint(block, x_BTD, cos, sin, use_reentrant=False)
+                x_BTD = checkpoint(block, x_BTD, cos, sin, tokens_BT, x0_BTD, use_reentrant=False)
             else:
-                x_BTD = block(x_BTD, cos, sin)
+                x_BTD = block(x_BTD, cos, sin, tokens_BT, x0_BTD)
         y: Tensor = self.norm(x_BTD).to(self.dtype)
         return y
 
+    def x0(self, embedded_BTD: Tensor) -> Tensor | None:
+        """The normed embedding, where layers have a shortcut from it."""
+        return self.x0_norm(embedded_BTD) if self.x0_norm is not None else None
+
     def forward(self, tokens_BT: Tensor, targets_BT: Tensor) -> Tensor:
         """Mean negative log-likelihood in nats per token."""
-        hidden = self.hidden(tokens_BT).flatten(0, 1)
-        return linear_cross_entropy(hidden, self.head_weight, targets_BT.flatten(), self.logits_chunk)
+        hidden, softcap = self.hidden(tokens_BT).flatten(0, 1), self.architecture.softcap
+        return linear_cross_entropy(hidden, self.head_weight, targets_BT.flatten(), self.logits_chunk, softcap)
 
     def logits(self, tokens_BT: Tensor) -> Tensor:
         """(B, T, V)."""
-        return F.linear(self.hidden(tokens_BT), self.head_weight.to(self.dtype)).float()
+        return self.read_out(self.hidden(tokens_BT))
+
+    def read_out(self, hidden_ND: Tensor) -> Tensor:
+        """The head's logits, (..., V) in float32, of what it reads, (..., D)."""
+        return capped(F.linear(hidden_ND, self.head_weight.to(self.dtype)).float(), self.architecture.softcap)
 
     @torch.no_grad()
     def initialise(self, seed: int) -> None:
@@ -235,10 +311,13 @@ class Transformer(nn.Module):
         Matrices are normal with standard deviation 1 / sqrt(fan in), projections into the residual stream are zero
         (so that each block starts as the identity), and so is a head of its own. An embedding of its own has
         deviation 1, a shared one 1 / sqrt(D): its first logits are of order 1, but sqrt(D) for the token just read.
+        Value embeddings are small beside the values, which are of order 1; a mixture begins with the stream alone.
         """
         generator = torch.Generator().manual_seed(seed)
         for name, parameter in self.named_parameters():
-            if parameter.ndim == 1:
+            if name.endswith("mixture.shares"):
+                parameter.copy_(torch.tensor([1.0, 0.0]))
+            elif parameter.ndim == 1:
                 parameter.fill_(1.0)
             elif name.endswith(("out.weight", "down.weight", "head.weight")):
                 parameter.zero_()

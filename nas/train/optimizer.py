@@ -1,4 +1,4 @@
-"""Optimizers: Muon for the matrices, AdamW for embedding, head and norms, or AdamW for everything.
+"""Optimizers: Muon for the matrices, AdamW for embeddings, head, norms and scalars, or AdamW for everything.
 
 Rates and decay are set from outside before each step (`nas.plan`), because they are functions of progress.
 """
@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from nas.cost import NEWTON_SCHULZ_STEPS
 from nas.plan import Rates
 from nas.train.backend import backend_of
-from nas.train.model import MLP, Attention, Transformer
+from nas.train.model import MLP, Attention, SquaredMLP, Transformer, ValueEmbedding
 from nas.train.products import by_onednn, rows_by_rows
 
 # Coefficients of the quintic iteration of Jordan et al., "Muon" (2024): steep at zero, singular values end in
@@ -52,7 +52,15 @@ def matrices(model: Transformer) -> list[Matrix]:
         elif isinstance(module, MLP):
             hidden = module.down.in_features
             parts += _stacked(module.gate_up, (hidden, hidden)) + _stacked(module.down, (module.down.out_features,))
+        elif isinstance(module, SquaredMLP):
+            parts += _stacked(module.up, (module.up.out_features,)) + _stacked(module.down, (module.down.out_features,))
     return parts
+
+
+def value_embeddings(model: Transformer) -> list[Tensor]:
+    """The tables of the layers, and their scales."""
+    found = [module for module in model.blocks.modules() if isinstance(module, ValueEmbedding)]
+    return [parameter for module in found for parameter in module.parameters()]
 
 
 def _stacked(linear: nn.Linear, rows: Iterable[int]) -> list[Matrix]:
@@ -139,12 +147,13 @@ class Optimizers:
     """The optimizers of one model behind one face."""
 
     def __init__(self, model: Transformer, kind: str) -> None:
-        parts = matrices(model)
+        parts, looked_up = matrices(model), value_embeddings(model)
+        apart = set(map(id, looked_up))
         roles: dict[str, list[Tensor]] = {
-            "embedding": [model.embedding.weight],
+            "embedding": [model.embedding.weight, *looked_up],
             "head": [model.head.weight] if model.head is not None else [],
             "matrix": _parameters(parts) if kind == "adamw" else [],
-            "vector": [parameter for parameter in model.parameters() if parameter.ndim == 1],
+            "vector": [own for own in model.parameters() if own.ndim == 1 and id(own) not in apart],
         }
         self.adam = torch.optim.AdamW(
             [{"params": parameters, "role": role} for role, parameters in roles.items() if parameters],

@@ -62,14 +62,15 @@ def status(search: SearchId, output: Output = Format.TABLE) -> None:
 
     Example: nas status austen
     """
-    from dashboards.labels import headline
+    from dashboards.labels import headline, prospects
     from nas.units import format_flops, format_seconds
 
     with opened() as (_, store):
         seen = look(store, search)
     if output is Format.JSON:
         counts = {str(state): count for state, count in seen.by_state.items()}
-        emit_json({**_summary(seen.search), "counts": counts, "spent_flops": seen.search_account.balance.spent})
+        spent = {"counts": counts, "spent_flops": seen.search_account.balance.spent}
+        emit_json({**_summary(seen.search), **spent, "prospects": seen.search.prospects})
         return
     if output is Format.ID:
         print(seen.search.id)
@@ -84,6 +85,8 @@ def status(search: SearchId, output: Output = Format.TABLE) -> None:
             f"{name:<11}{format_flops(balance.spent)} of {format_flops(balance.granted)} spent, "
             f"{format_seconds(balance.seconds)} of worker time"
         )
+    if seen.search.prospects is not None:
+        print(f"{'next 10%':<11}{prospects(seen.search.prospects)}")
     _say_when_left(seen.search)
 
 

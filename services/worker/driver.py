@@ -129,6 +129,7 @@ class SearchDriver:
             devices=appraisers,
             elapsed=before,
             ended=self._forget,
+            looks_ahead=True,
         )
         for own in store.candidates(record.id):  # a driver may have died before it did
             if own.state.terminal:

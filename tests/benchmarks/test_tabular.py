@@ -41,11 +41,11 @@ TRAINED = Trained(
 
 def test_every_candidate_of_the_closed_space_once_and_some_again() -> None:
     own = runs(space())
-    assert len(points(space())) == 256 and len(own) == 256 + (SEEDS - 1) * REPEATED
+    assert len(points(space())) == 384 and len(own) == 384 + (SEEDS - 1) * REPEATED
     assert len({run.key for run in own}) == len(own)
-    assert len({space().decode(run.knobs).id for run in own}) == 256
+    assert len({space().decode(run.knobs).id for run in own}) == 384
     seeds = Counter(run.seed for run in own)
-    assert seeds == {0: 256, 1: REPEATED, 2: REPEATED}
+    assert seeds == {0: 384, 1: REPEATED, 2: REPEATED}
     again = [[dict(run.knobs) for run in own if run.seed == seed] for seed in (1, 2)]
     assert again[0] == again[1]
 
@@ -150,7 +150,7 @@ def test_the_card_says_what_is_in_the_tables(tmp_path: Path) -> None:
     other.write_text(shown.replace("bits per byte at the end", "what it was"), encoding="utf-8")
     card.write(readme=other)
     assert other.read_text(encoding="utf-8") == shown, "python -m benchmarks.tabular card makes it anew"
-    assert "| runs, of them diverged | 304, 0 |" in shown
+    assert "| runs, of them diverged | 432, 0 |" in shown
     noise = card.seed_noise(load("austen"))
     assert len(noise) == REPEATED and 0.001 < np.median(noise) < 0.02
 

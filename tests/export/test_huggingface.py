@@ -14,7 +14,7 @@ from safetensors.torch import load_file
 from nas.candidate import Architecture, Deviation
 from nas.data.tokenizer import Tokenizer
 from nas.errors import ExportError, StorageError
-from nas.export.huggingface import FILES, config, export_candidate
+from nas.export.huggingface import CODE, FILES, config, export_candidate
 from nas.export.weights import to_huggingface
 from nas.train.model import Transformer
 
@@ -113,11 +113,27 @@ def test_rope_is_written_for_transformers_4_and_5() -> None:
     assert found["rope_theta"] == found["rope_parameters"]["rope_theta"] == 10_000
 
 
-def test_layers_of_two_shapes_are_refused(tokenizers: dict[int, Tokenizer], tmp_path: Path) -> None:
-    model = Transformer(replace(TINY, deviations=(Deviation(1, mlp_width=64),)))
-    with pytest.raises(ExportError, match="layer 1 differs from layer 0: mlp_width 64 against 48"):
-        export_candidate(model, tokenizers[256], tmp_path / "export", "card")
-    assert not list(tmp_path.iterdir())
+def test_layers_of_two_shapes_take_their_code_with_them(
+    random_model: Callable[[Architecture], Transformer], tokenizers: dict[int, Tokenizer], tmp_path: Path
+) -> None:
+    folder = tmp_path / "export"
+    export_candidate(
+        random_model(replace(TINY, deviations=(Deviation(1, mlp_width=64),))), tokenizers[256], folder, "card"
+    )
+
+    assert sorted(path.name for path in folder.iterdir()) == sorted((*FILES, *CODE))
+    found = json.loads((folder / "config.json").read_text())
+    assert [layer["mlp_width"] for layer in found["layers"]] == [48, 64]
+    assert "nas." not in "".join((folder / name).read_text(encoding="utf-8") for name in CODE)
+    export_candidate(random_model(TINY), tokenizers[256], folder, "card", force=True)
+    assert sorted(path.name for path in folder.iterdir()) == sorted(FILES)
+
+
+def test_settings_of_the_config_are_those_of_the_architecture() -> None:
+    found = config(replace(TINY, qk_norm=True, softcap=15.0, x0_shortcut=True, value_embeddings="alternate"))
+    assert (found["softcap"], found["x0_shortcut"], found["qk_norm"], found["activation"]) == (15, True, True, "swiglu")
+    assert [layer["value_embedding"] for layer in found["layers"]] == [False, True]
+    assert config(replace(TINY, activation="relu2"))["hidden_act"] == "relu2"
 
 
 def test_a_tokenizer_of_another_vocabulary_is_refused(

@@ -25,6 +25,8 @@ EVERY_LAYER = tuple(Deviation(layer, heads=6) for layer in range(4))
         ({"qk_norm": True, "window": 16, "window_pattern": "SSL"}, "qwen3"),
         ({"deviations": (Deviation(1, heads=4, mlp_width=96),)}, "llama"),  # says what is shared anyway
         ({"deviations": EVERY_LAYER}, "mistral"),  # one shape, though not the shared one
+        ({"activation": "relu2"}, "arcee"),
+        ({"activation": "relu2", "tied": False, "kv_heads": 1}, "arcee"),
     ],
 )
 def test_family(changes: dict[str, object], family: str) -> None:
@@ -32,6 +34,25 @@ def test_family(changes: dict[str, object], family: str) -> None:
 
     assert native_family(architecture) == family
     assert not_native_because(architecture) is None
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"value_embeddings": "all"}, "value embeddings"),
+        ({"value_embeddings": "alternate"}, "value embeddings"),
+        ({"x0_shortcut": True}, "shortcuts from the embedding"),
+        ({"softcap": 15.0}, "caps its logits (softcap 15)"),
+        ({"activation": "relu2", "qk_norm": True}, "squared ReLU with norms of queries and keys"),
+        ({"activation": "relu2", "window": 16, "window_pattern": "SL"}, "squared ReLU with windows"),
+        ({"activation": "relu2", "heads": 6}, "a multiple of 6 heads, found 64"),
+    ],
+)
+def test_knobs_of_speedruns_are_not_native(changes: dict[str, object], words: str) -> None:
+    architecture = replace(PLAIN, **changes)  # type: ignore[arg-type]
+
+    assert native_family(architecture) is None
+    assert words in str(not_native_because(architecture))
 
 
 @pytest.mark.parametrize(

@@ -11,13 +11,13 @@ import numpy as np
 import pytest
 import torch
 
-from nas.candidate import Architecture, Candidate, Recipe
+from nas.candidate import Architecture, Candidate, Deviation, Recipe
 from nas.data.tokenizer import SEPARATOR, Tokenizer
 from nas.errors import ExportError
 from nas.export import huggingface
 from nas.export.card import model_card
 from nas.export.huggingface import config, export_candidate
-from nas.export.parity import SAMPLE, TOLERANCE, Parity
+from nas.export.parity import SAMPLE, TOLERANCE, Parity, model_reader
 from nas.export.weights import to_huggingface
 from nas.records import CandidateRecord, CandidateState, Origin
 from nas.train.model import Transformer
@@ -37,7 +37,31 @@ FAMILIES = {
     "qwen3": NORMED,
     "qwen3, untied, BPE": replace(NORMED, tied=False, vocabulary=320),
     "qwen3, windows": replace(NORMED, window=8, window_pattern="SSL", heads=6),
+    "arcee": replace(PLAIN, activation="relu2"),
+    "nas, squared ReLU": replace(NORMED, activation="relu2", window=8, window_pattern="SSL", heads=6),
+    "nas, value embeddings": replace(NORMED, value_embeddings="alternate", depth=3, kv_heads=4),
+    "nas, shortcut": replace(PLAIN, x0_shortcut=True),
+    "nas, softcap": replace(NORMED, softcap=1.0, tied=False),
+    "nas, deviations": replace(
+        NORMED,
+        deviations=(Deviation(0, heads=3, kv_heads=3), Deviation(2, mlp_width=32)),
+        window=16,
+        window_pattern="SL",
+    ),
+    "nas, everything": replace(
+        NORMED,
+        activation="relu2",
+        value_embeddings="all",
+        x0_shortcut=True,
+        softcap=2.0,
+        window=16,
+        window_pattern="SSL",
+        tied=False,
+        vocabulary=320,
+        deviations=(Deviation(1, heads=6, kv_heads=1, mlp_width=40),),
+    ),
 }
+OWN = [name for name in FAMILIES if name.startswith("nas")]
 
 
 @dataclass(frozen=True)
@@ -60,7 +84,7 @@ def exports(
         folder = tmp_path_factory.mktemp("exports") / name
         model = random_model(architecture)
         parity = export_candidate(model, tokenizers[architecture.vocabulary], folder, _card(architecture))
-        theirs = transformers.AutoModelForCausalLM.from_pretrained(folder, local_files_only=True).eval()
+        theirs = model_reader(transformers, architecture).from_pretrained(folder, local_files_only=True).eval()
         tokenizer = transformers.AutoTokenizer.from_pretrained(folder, local_files_only=True)
         made[name] = Exported(model, theirs, tokenizer, folder, parity)
     return made
@@ -131,7 +155,7 @@ def test_generation_continues_as_our_model_would(exports: dict[str, Exported], n
 def test_the_weights_are_those_that_the_library_expects(exports: dict[str, Exported], name: str) -> None:
     ours, theirs = to_huggingface(exports[name].ours), exports[name].theirs.state_dict()
     if exports[name].ours.head is None:
-        theirs.pop("lm_head.weight")
+        theirs.pop("lm_head.weight", None)  # our own code has none
 
     assert ours.keys() == theirs.keys()
     assert all(torch.equal(ours[key], theirs[key]) for key in ours)
@@ -168,6 +192,36 @@ def test_the_separator_is_every_special_token(exports: dict[str, Exported], name
     assert exports[name].theirs.generation_config.eos_token_id == SEPARATOR
 
 
+@pytest.mark.parametrize("name", OWN)
+@torch.inference_mode()
+def test_padding_on_the_left_changes_nothing(exports: dict[str, Exported], name: str) -> None:
+    """Two prompts of different lengths continue together as each does alone."""
+    export = exports[name]
+    prompts = ["the quick brown fox", "it's"]
+    together = export.tokenizer(prompts, return_tensors="pt", padding=True)
+    made = export.theirs.generate(**together, max_new_tokens=20, do_sample=False)
+    for prompt, found in zip(prompts, made, strict=True):
+        alone = export.tokenizer(prompt, return_tensors="pt")
+        expected = export.theirs.generate(**alone, max_new_tokens=20, do_sample=False)[0]
+        new = expected[alone["input_ids"].shape[1] :]
+        assert found[together["input_ids"].shape[1] :][: len(new)].tolist() == new.tolist()
+
+
+@pytest.mark.parametrize("name", OWN)
+def test_it_can_be_tuned_further(exports: dict[str, Exported], name: str) -> None:
+    """The loss of labels is ours, and every weight has a gradient."""
+    export = exports[name]
+    tokens = _tokens(export.ours.architecture)
+    loss = export.theirs(input_ids=tokens, labels=tokens).loss
+    loss.backward()
+    expected = torch.nn.functional.cross_entropy(
+        export.ours.logits(tokens)[:, :-1].flatten(0, 1), tokens[:, 1:].flatten()
+    )
+    torch.testing.assert_close(loss, expected)
+    assert all(parameter.grad is not None for parameter in export.theirs.parameters())
+    export.theirs.zero_grad()
+
+
 _STRANGER = """
 import pathlib, re, sys
 sys.modules["nas"] = None  # importing it fails
@@ -181,13 +235,15 @@ for folder in map(pathlib.Path, sys.argv[1:]):
     with torch.inference_mode():
         found = card["model"](input_ids=tokens).logits
     assert (found - expected).abs().max() <= 1e-4 * expected.abs().max(), folder
+    prompt = card["tokenizer"](["the quick", "a"], return_tensors="pt", padding=True)
+    assert card["model"].generate(**prompt, max_new_tokens=5).shape[0] == 2
     print("same", folder.name)
 """
 
 
 def test_a_stranger_loads_it_by_the_code_on_the_card(exports: dict[str, Exported], tmp_path: Path) -> None:
     folders = []
-    for name in ("llama", "ministral", "qwen3, untied, BPE", "qwen3, windows"):
+    for name in ("llama", "ministral", "qwen3, untied, BPE", "qwen3, windows", "nas, deviations", "nas, everything"):
         export = exports[name]
         tokens = _tokens(export.ours.architecture)
         with torch.inference_mode():
@@ -219,6 +275,39 @@ def _swap(first: str, second: str) -> Callable[[Weights], Weights]:
 
     swapped.__name__ = f"{first} for {second}"
     return swapped
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        {"activation": "swiglu"},
+        {"softcap": 0.0},
+        {"qk_norm": False},
+        {"x0_shortcut": False},
+        {"layers": "windows"},
+        _swap("self_attn.k_proj", "self_attn.v_proj"),
+    ],
+    ids=lambda own: own.__name__ if callable(own) else str(own),
+)
+def test_a_difference_of_our_own_code_is_found_too(
+    fault: Any,
+    tokenizers: dict[int, Tokenizer],
+    random_model: Callable[[Architecture], Transformer],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    model = random_model(FAMILIES["nas, everything"])
+    if isinstance(fault, dict):
+        right = config(model.architecture)
+        if "layers" in fault:
+            fault = {"layers": [layer | {"window": 0} for layer in right["layers"]]}
+        monkeypatch.setattr(huggingface, "config", lambda architecture: right | fault)
+    else:
+        monkeypatch.setattr(huggingface, "to_huggingface", lambda model: fault(to_huggingface(model)))
+
+    with pytest.raises(ExportError):
+        export_candidate(model, tokenizers[320], tmp_path / "export", "card")
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize(

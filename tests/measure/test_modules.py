@@ -86,6 +86,18 @@ DEVIATING = BLOCK | {  # three heads, one key/value head, hidden size 20
     ".mlp.gate_up": ("Linear", 8 * 40, 2 * T * 8 * 40, 0),
     ".mlp.down": ("Linear", 20 * 8, 2 * T * 20 * 8, 0),
 }
+SQUARED = {name: row for name, row in BLOCK.items() if name != ".mlp.gate_up"} | {
+    ".mlp": ("SquaredMLP", 0, 0, 2 * T * 12),  # what is positive, its square
+    ".mlp.up": ("Linear", 8 * 12, 2 * T * 8 * 12, 0),
+}
+EMBEDDED = BLOCK | {
+    ".attention": ("Attention", 0, 4 * T * T * 8, ROTARY * T * (8 + 8) + 5 * 2 * T * T + T * 8),  # added to values
+    ".value_embedding": ("ValueEmbedding", 2, 0, T * 8),  # a scale for each head
+    ".value_embedding.table": ("Embedding", V * 8, 0, 0),
+}
+MIXED = BLOCK | {".mixture": ("Mixture", 2, 0, 3 * T * D)}
+SHORTCUT = by_hand(MIXED, MIXED) | {"x0_norm": NORM}
+CAPPED = by_hand(BLOCK) | {"": ("Transformer", 0, 2 * T * D * V, 3 * T * V)}
 UNTIED = by_hand(BLOCK) | {"": ("Transformer", 0, 0, 0), "head": ("Linear", V * D, 2 * T * D * V, 0)}
 THREE_HEADS = Deviation(1, heads=3, kv_heads=1, mlp_width=20)
 
@@ -99,8 +111,16 @@ THREE_HEADS = Deviation(1, heads=3, kv_heads=1, mlp_width=20)
         ({"depth": 2, "window": 2, "window_pattern": "S"}, by_hand(SHORT, BLOCK)),
         ({"qk_norm": True}, by_hand(NORMED)),
         ({"depth": 3, "deviations": (THREE_HEADS,)}, by_hand(BLOCK, DEVIATING, BLOCK)),
+        ({"activation": "relu2"}, by_hand(SQUARED)),
+        ({"depth": 2, "value_embeddings": "alternate"}, by_hand(BLOCK, EMBEDDED)),
+        ({"value_embeddings": "all"}, by_hand(EMBEDDED)),
+        ({"depth": 2, "x0_shortcut": True}, SHORTCUT),
+        ({"softcap": 15.0}, CAPPED),
     ],
-    ids=["plain", "untied", "grouped", "window", "qk_norm", "deviating"],
+    ids=[
+        *("plain", "untied", "grouped", "window", "qk_norm", "deviating"),
+        *("squared ReLU", "alternate value embeddings", "value embeddings", "shortcut", "softcap"),
+    ],
 )
 def test_each_row_by_hand(changes: dict[str, object], expected: dict[str, Row]) -> None:
     assert own(table(replace(PLAIN, **changes))) == expected  # type: ignore[arg-type]
@@ -198,8 +218,8 @@ def test_attention_without_a_formula_is_an_error(monkeypatch: pytest.MonkeyPatch
 
 
 def test_an_operator_that_is_new_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(F, "silu", torch.tanh)
-    with pytest.raises(ProfileError, match=r"no formula for the FLOPs of aten::tanh$"):
+    monkeypatch.setattr(F, "silu", torch.erf)
+    with pytest.raises(ProfileError, match=r"no formula for the FLOPs of aten::erf$"):
         table(PLAIN)
 
 

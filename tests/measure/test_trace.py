@@ -31,6 +31,7 @@ makes for itself."""
 WIDE = Architecture(depth=3, width=128, heads=4, head_size=32, kv_heads=4, mlp_width=384, vocabulary=2048, context=128)
 SHORT = replace(WIDE, kv_heads=2, window=32, window_pattern="SSL")
 ODD = replace(WIDE, deviations=(Deviation(1, heads=2, kv_heads=1, mlp_width=200),))
+SPEEDRUN = replace(WIDE, activation="relu2", value_embeddings="alternate", x0_shortcut=True, softcap=15.0)
 CASES = {
     "plain": (Candidate(WIDE, Recipe(512)), Layout(4)),
     "AdamW, two passes": (Candidate(WIDE, Recipe(512, "adamw")), Layout(2)),
@@ -43,6 +44,11 @@ CASES = {
         Layout(8),
     ),
     "a layer that deviates": (Candidate(ODD, Recipe(512)), Layout(2)),
+    "knobs of speedruns": (Candidate(SPEEDRUN, Recipe(1024)), Layout(4)),
+    "recompute, knobs of speedruns": (
+        Candidate(replace(SPEEDRUN, window=64, window_pattern="SL", depth=3, tied=False), Recipe(1024, "adamw")),
+        Layout(2, recompute=True),
+    ),
     "long": (Candidate(replace(WIDE, context=512, depth=2), Recipe(1024)), Layout(2)),
 }
 KINDS = [(backend, precision) for backend in ("cpu", "cuda") for precision in ("float32", "bfloat16")]

@@ -84,6 +84,28 @@ def test_patterns_of_windows(pattern: str, depth: int, real: list[int], backend:
     assert_alike(found, trace_step(candidate, TWO, backend=backend))
 
 
+@pytest.mark.parametrize("backend", ["cpu", "cuda"])
+@pytest.mark.parametrize(
+    ("which", "pattern", "depth", "real"),
+    [
+        ("all", "L", 9, [2, 3]),
+        ("alternate", "L", 6, [6]),
+        ("alternate", "L", 9, [5, 7]),
+        ("alternate", "L", 10, [4, 6]),
+        ("alternate", "LLS", 19, [13, 19]),
+        ("alternate", "SSSL", 13, [9, 13]),
+    ],
+)
+def test_patterns_of_value_embeddings(
+    which: str, pattern: str, depth: int, real: list[int], backend: str, traced: list[Candidate]
+) -> None:
+    windows = {"window": 16, "window_pattern": pattern} if "S" in pattern else {}
+    shape = replace(SMALL, depth=depth, value_embeddings=which, x0_shortcut=True, softcap=9.0, **windows)  # type: ignore[arg-type]
+    found = Tracer(backend, "float32").trace(Candidate(shape, Recipe(256)), TWO)
+    assert [own.architecture.depth for own in traced] == real
+    assert_alike(found, trace_step(Candidate(shape, Recipe(256)), TWO, backend=backend))
+
+
 def test_layers_that_deviate_are_traced_as_they_are(traced: list[Candidate]) -> None:
     candidate = Candidate(replace(SMALL, depth=6, deviations=(Deviation(4, mlp_width=64),)), Recipe(128))
     assert Tracer("cpu", "float32").trace(candidate, TWO) == trace_step(candidate, TWO)

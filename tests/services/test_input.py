@@ -88,7 +88,9 @@ def test_a_space_that_is_not_there(place: Place, command: str) -> None:
     (place.folder / "tiny.yaml").write_text("\n".join([*lines[:2], "space: llama-large", *lines[10:]]))
     done = place.run(command, "tiny.yaml")
     assert done.code == 5
-    said = "tiny.yaml:3: space: must be one of llama-small, llama-tiny, a path or a mapping, found 'llama-large'"
+    said = (
+        "tiny.yaml:3: space: must be one of llama-small, llama-tiny, speedrun, a path or a mapping, found 'llama-large'"
+    )
     assert refused(place, done) == said
 
 

@@ -29,6 +29,14 @@ VARIANTS = {
     "untied": replace(PLAIN, tied=False),
     "no norm of queries": replace(PLAIN, qk_norm=False),
     "layers that deviate": replace(PLAIN, deviations=(Deviation(1, heads=3, kv_heads=3, mlp_width=8),)),
+    "squared ReLU": replace(PLAIN, activation="relu2"),
+    "value embeddings": replace(PLAIN, value_embeddings="all"),
+    "value embeddings in every other layer": replace(WINDOWED, value_embeddings="alternate", kv_heads=4),
+    "a shortcut from the embedding": replace(PLAIN, x0_shortcut=True),
+    "a cap": replace(PLAIN, softcap=2.0),
+    "all knobs of speedruns": replace(
+        WINDOWED, activation="relu2", value_embeddings="all", x0_shortcut=True, softcap=15.0, tied=False
+    ),
 }
 variant = pytest.mark.parametrize("name", VARIANTS)
 

@@ -46,12 +46,32 @@ def test_the_chunk_is_only_how(rows: int, vocabulary: int, chunk: int, dtype: to
         torch.testing.assert_close(torch.autograd.grad(found, (hidden, weight)), expected, **rounding)
 
 
-def test_gradients_by_differences() -> None:
+@pytest.mark.parametrize("softcap", [0.0, 0.5, 4.0])
+def test_gradients_by_differences(softcap: float) -> None:
     """In float64; the loss itself is summed in float32, hence the tolerance."""
     hidden, weight, targets = problem(5, 3, 6)
     assert torch.autograd.gradcheck(
-        lambda h, w: linear_cross_entropy(h, w, targets), (hidden, weight), eps=1e-2, atol=1e-3
+        lambda h, w: linear_cross_entropy(h, w, targets, softcap=softcap), (hidden, weight), eps=1e-2, atol=1e-3
     )
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("elements", [1, 30, 100])
+@pytest.mark.parametrize("softcap", [0.5, 3.0, 50.0])
+def test_capped_logits(softcap: float, elements: int, dtype: torch.dtype) -> None:
+    """Value and gradients of the plain loss of capped logits, with and without gradients."""
+    hidden, weight, targets = problem(7, 4, 10, torch.float32)
+    hidden = hidden.detach().to(dtype).requires_grad_()
+    logits = (hidden @ weight.to(dtype).T).float()
+    expected = F.cross_entropy(softcap * torch.tanh(logits / softcap), targets)
+    found = linear_cross_entropy(hidden, weight, targets, elements, softcap)
+    rounding = {} if dtype is torch.float32 else {"atol": 0.02, "rtol": 0.02}
+    torch.testing.assert_close(found, expected, **rounding)
+    ours, theirs = (torch.autograd.grad(value, (hidden, weight)) for value in (found, expected))
+    torch.testing.assert_close(ours, theirs, **rounding)
+    with torch.no_grad():
+        torch.testing.assert_close(linear_cross_entropy(hidden, weight, targets, elements, softcap), found)
+        torch.testing.assert_close(token_losses(hidden, weight, targets, elements, softcap).mean(), found)
 
 
 @pytest.mark.parametrize("rows", [1, 7, 64])

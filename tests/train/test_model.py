@@ -9,7 +9,18 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from nas.candidate import Architecture, Deviation
-from nas.train.model import NORM_EPSILON, RMSNorm, Transformer, attend, rotary_table, rotate, window_mask
+from nas.plan import Rates
+from nas.train.model import (
+    NORM_EPSILON,
+    RMSNorm,
+    SquaredMLP,
+    Transformer,
+    attend,
+    rotary_table,
+    rotate,
+    window_mask,
+)
+from nas.train.optimizer import Optimizers
 
 Build = Callable[..., Transformer]
 PLAIN = Architecture(depth=2, width=16, heads=4, head_size=4, kv_heads=2, mlp_width=24, vocabulary=256, context=16)
@@ -20,6 +31,12 @@ VARIANTS = [
     replace(WINDOWED, window=8, window_pattern="S"),
     replace(PLAIN, tied=False, qk_norm=False, kv_heads=4),
     replace(PLAIN, kv_heads=1, deviations=(Deviation(1, heads=3, kv_heads=3, mlp_width=8),)),
+    replace(PLAIN, activation="relu2"),
+    replace(PLAIN, value_embeddings="alternate"),
+    replace(PLAIN, value_embeddings="all", deviations=(Deviation(1, heads=3, kv_heads=3),)),
+    replace(PLAIN, x0_shortcut=True),
+    replace(PLAIN, softcap=2.0),
+    replace(WINDOWED, activation="relu2", value_embeddings="all", x0_shortcut=True, softcap=2.0, tied=False),
 ]
 
 
@@ -213,6 +230,87 @@ def test_dropout_is_for_training_only(random_model: Build) -> None:
     assert not torch.equal(model.hidden(tokens), model.hidden(tokens))
     model.eval()
     assert torch.equal(model.hidden(tokens), model.hidden(tokens))
+
+
+# --- knobs of speedruns ---
+
+
+def test_squared_relu() -> None:
+    mlp = SquaredMLP(6, 10)
+    x = torch.randn(3, 6, generator=torch.Generator().manual_seed(0))
+    hidden = x @ mlp.up.weight.T
+    torch.testing.assert_close(mlp(x), (hidden * (hidden > 0)) ** 2 @ mlp.down.weight.T)
+
+
+def test_values_have_what_their_tokens_add(random_model: Build) -> None:
+    """Head by head: a head whose scale is zero is that of a model without."""
+    with_table, without = random_model(replace(PLAIN, value_embeddings="all")), random_model(PLAIN)
+    without.load_state_dict(with_table.state_dict(), strict=False)
+    tokens = torch.randint(0, 256, (2, 16), generator=torch.Generator().manual_seed(0))
+    x = torch.randn(2, 16, 16, generator=torch.Generator().manual_seed(1))
+    own, plain = with_table.blocks[0], without.blocks[0]
+    turned = (with_table.cos_TE, with_table.sin_TE)
+    query, key, value = own.attention.project(x, *turned, own.added(tokens))
+    plain_query, plain_key, plain_value = plain.attention.project(x, *turned, plain.added(tokens))
+    assert torch.equal(query, plain_query)
+    assert torch.equal(key, plain_key)
+    table, scale = own.value_embedding.table.weight, own.value_embedding.scale
+    for head in range(2):
+        added = scale[head] * table[tokens, 4 * head : 4 * head + 4]
+        torch.testing.assert_close(value[:, head], plain_value[:, head] + added)
+
+
+@pytest.mark.parametrize(
+    ("which", "depth", "layers"),
+    [("none", 3, []), ("all", 3, [0, 1, 2]), ("alternate", 3, [0, 2]), ("alternate", 4, [1, 3])],
+)
+def test_which_layers_have_tables(which: str, depth: int, layers: list[int]) -> None:
+    model = Transformer(replace(PLAIN, depth=depth, value_embeddings=which))  # type: ignore[arg-type]
+    assert [i for i, block in enumerate(model.blocks) if block.value_embedding is not None] == layers
+    assert all(tuple(model.blocks[i].value_embedding.table.weight.shape) == (256, 8) for i in layers)
+
+
+def test_a_shortcut_mixes_in_the_normed_embedding(random_model: Build) -> None:
+    """With shares of (0, 1) a layer reads the embedding alone, whatever the layers below made of it."""
+    model = random_model(replace(PLAIN, x0_shortcut=True))
+    with torch.no_grad():
+        model.blocks[1].mixture.shares.copy_(torch.tensor([0.0, 1.0]))
+    tokens = torch.randint(0, 256, (2, 16), generator=torch.Generator().manual_seed(0))
+    x0 = model.x0_norm(model.embedding(tokens))
+    alone = model.blocks[1](torch.zeros_like(x0), model.cos_TE, model.sin_TE, tokens, x0)
+    torch.testing.assert_close(model.hidden(tokens), model.norm(alone))
+
+
+def test_a_shortcut_begins_as_none() -> None:
+    shortcut, plain = Transformer(replace(PLAIN, x0_shortcut=True)), Transformer(PLAIN)
+    shortcut.initialise(0)
+    plain.load_state_dict(shortcut.state_dict(), strict=False)
+    tokens = torch.arange(32).view(2, 16)
+    assert torch.equal(shortcut.hidden(tokens), plain.hidden(tokens))
+    assert all(block.mixture.shares.tolist() == [1.0, 0.0] for block in shortcut.blocks)
+
+
+@pytest.mark.parametrize("softcap", [0.5, 3.0, 1000.0])
+def test_logits_are_capped(softcap: float, random_model: Build) -> None:
+    capped, plain = random_model(replace(PLAIN, softcap=softcap)), random_model(PLAIN)
+    tokens = torch.arange(32).view(2, 16)
+    expected = plain.logits(tokens)
+    torch.testing.assert_close(capped.logits(tokens), softcap * torch.tanh(expected / softcap))
+    assert capped.logits(tokens).abs().max() <= softcap
+
+
+@pytest.mark.parametrize(("optimizer", "loss"), [("muon", 2.522653579711914), ("adamw", 4.856808662414551)])
+def test_what_was_trained_before_these_knobs_is_trained_alike(optimizer: str, loss: float) -> None:
+    """Fields at their default draw the same weights and make the same steps; the losses are those of before."""
+    model = Transformer(replace(WINDOWED, tied=optimizer == "muon"))
+    model.initialise(3)
+    optimizers = Optimizers(model, optimizer)
+    tokens = torch.randint(0, 256, (4, 17), generator=torch.Generator().manual_seed(0))
+    for _ in range(5):
+        found = model(tokens[:, :-1], tokens[:, 1:])
+        found.backward()
+        optimizers.step(Rates(matrix=0.02, embedding=0.05, head=0.01, vector=0.01, decay=0.0))
+    assert found.item() == pytest.approx(loss, rel=1e-5)
 
 
 # --- initialisation ---

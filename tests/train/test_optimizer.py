@@ -17,6 +17,7 @@ VARIANTS = [
     PLAIN,
     replace(PLAIN, tied=False, qk_norm=False),
     replace(PLAIN, kv_heads=1, deviations=(Deviation(1, heads=3, kv_heads=3, mlp_width=8),)),
+    replace(PLAIN, activation="relu2", value_embeddings="alternate", x0_shortcut=True, softcap=15.0),
 ]
 RATES = Rates(matrix=0.1, embedding=0.2, head=0.3, vector=0.4, decay=0.0)
 
@@ -108,13 +109,19 @@ def test_every_hidden_weight_is_in_one_matrix(architecture: Architecture, random
         matrix.of(counts[matrix.parameter]).add_(1)
         assert matrix.of(matrix.parameter).shape == matrix.shape
     for name, parameter in model.named_parameters():
-        hidden = name.startswith("blocks.") and parameter.ndim == 2
+        hidden = name.startswith("blocks.") and parameter.ndim == 2 and "value_embedding" not in name
         assert counts[parameter].eq(1.0 if hidden else 0.0).all(), name
 
 
 def test_query_key_value_and_gate_up_are_apart() -> None:
     shapes = [matrix.shape for matrix in matrices(Transformer(PLAIN))]
     assert shapes == [(16, 16), (8, 16), (8, 16), (16, 16), (24, 16), (24, 16), (16, 24)] * 2
+
+
+def role_of(name: str, parameter: Tensor) -> str:
+    if "value_embedding" in name:
+        return "embedding"
+    return "vector" if parameter.ndim == 1 else "matrix" if name.startswith("blocks.") else name.split(".")[0]
 
 
 @pytest.mark.parametrize("architecture", VARIANTS)
@@ -128,12 +135,8 @@ def test_every_parameter_has_one_role(architecture: Architecture, kind: str) -> 
             for parameter in group["params"]:
                 assert names[parameter] not in roles
                 roles[names[parameter]] = group.get("role", which)
-    hidden = "muon" if kind == "muon" else "matrix"
-    expected = {
-        name: "vector" if p.ndim == 1 else hidden if name.startswith("blocks.") else name.split(".")[0]
-        for name, p in model.named_parameters()
-    }
-    assert roles == expected
+    expected = {name: role_of(name, parameter) for name, parameter in model.named_parameters()}
+    assert roles == {name: kind if kind == "muon" and role == "matrix" else role for name, role in expected.items()}
 
 
 @pytest.mark.parametrize("architecture", VARIANTS)
@@ -147,8 +150,7 @@ def test_rates_reach_their_role_and_no_other(
     zero = Rates(0, 0, 0, 0, 0)
     Optimizers(model, kind).step(replace(zero, **{role: 0.01}))
     for name, parameter in model.named_parameters():
-        own = "vector" if parameter.ndim == 1 else "matrix" if name.startswith("blocks.") else name.split(".")[0]
-        assert torch.equal(parameter, before[name]) == (own != role), name
+        assert torch.equal(parameter, before[name]) == (role_of(name, parameter) != role), name
         assert parameter.grad is None
 
 

@@ -65,6 +65,7 @@ class Search(Base):
     reason: Mapped[str]
     started_at: Mapped[float | None]
     finished_at: Mapped[float | None]
+    prospects: Mapped[dict[str, Any] | None]
 
 
 class Candidate(Base):

@@ -49,7 +49,7 @@ def encoding_of(space: Space = SPACE, points: Iterable[Knobs] = POINTS) -> Encod
 
 
 def record_of(
-    number: int, knobs: Knobs, loss: float | None = None, space: Space = SPACE, **own: Any
+    number: int, knobs: Knobs, loss: float | None = None, /, space: Space = SPACE, **own: Any
 ) -> CandidateRecord:
     """Completed with a loss, in training without."""
     candidate = space.decode(knobs)

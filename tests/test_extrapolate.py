@@ -77,7 +77,7 @@ def test_farther_from_what_was_seen_it_is_less_sure() -> None:
     ("count", "noise", "least"), [(6, 0.03, 0.8), (12, 0.03, 0.85), (32, 0.03, 0.9), (6, 0.1, 0.65), (32, 0.1, 0.9)]
 )
 def test_deviations_are_as_wide_as_errors(count: int, noise: float, least: float) -> None:
-    """Of a normal number 95% lie within two deviations; fewer where six runs are noisier than is expected of them."""
+    """Of a normal number 95% lie within two deviations; fewer where six runs are noisier than is expected."""
     within = []
     for seed in range(20):
         drop, (features, losses, ends) = split(planted(seed, count + 200, noise), count)

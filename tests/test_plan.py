@@ -24,6 +24,7 @@ from nas.plan import (
     bound,
     dial,
     evaluation_plan,
+    expected_excess,
     fastest,
     largest,
     law_excess,
@@ -492,6 +493,43 @@ def test_the_law() -> None:
     assert law_excess(400e6, 4 * 8e9) == pytest.approx(406.4 * 400e6**-0.34 + 410.7 * 8e9**-0.28)
     assert law_excess(2e6, 1e9) < law_excess(1e6, 1e9)
     assert law_excess(1e6, 2e9) < law_excess(1e6, 1e9)
+
+
+def bytes_of(vocabulary: int) -> float:
+    return 1 + math.log2(vocabulary) / 4
+
+
+def test_the_law_of_a_run() -> None:
+    """By the parameters in matrix products, and the bytes that its FLOPs pay for."""
+    flops = 10**12
+    params = forward_flops(ARCHITECTURE) / (2 * ARCHITECTURE.context)
+    tokens = flops / step_flops(CANDIDATE) * CANDIDATE.recipe.batch_tokens
+    assert expected_excess(CANDIDATE, flops, lambda _: 3.5) == pytest.approx(law_excess(params, 3.5 * tokens))
+    asked: list[int] = []
+    expected_excess(CANDIDATE, flops, lambda vocabulary: asked.append(vocabulary) or 1.0)
+    assert asked == [ARCHITECTURE.vocabulary]
+
+
+@given(st.integers(0, 200), st.integers(10**9, 10**13), st.floats(1.01, 100), st.floats(1.01, 3))
+def test_more_compute_and_longer_tokens_promise_less_loss(index: int, flops: int, more: float, longer: float) -> None:
+    candidate = tiny().decode(tiny().uniform(index))
+    own = expected_excess(candidate, flops, bytes_of)
+    assert expected_excess(candidate, int(flops * more), bytes_of) < own
+    assert expected_excess(candidate, flops, lambda vocabulary: longer * bytes_of(vocabulary)) < own
+
+
+@pytest.mark.parametrize("flops", [10**10, 10**12, 10**14])
+def test_the_law_decides_what_the_dial_chooses(flops: int) -> None:
+    """Of the widths and vocabularies, each at the depth that its width asks for."""
+    own = chosen(flops, lambda _: True)
+    assert own is not None
+    ruled = []
+    for knobs in tiny().grid("depth", "width", "vocabulary"):
+        off = [abs(math.log(int(depth) * 24 / int(knobs["width"]))) for depth in tiny().values("depth")]
+        if tiny().values("depth")[off.index(min(off))] == knobs["depth"]:
+            ruled.append(tiny().decode(knobs))
+    excess = [expected_excess(candidate, flops, bytes_of) for candidate in ruled]
+    assert len(ruled) == 6 * 5 and own == ruled[excess.index(min(excess))]
 
 
 def test_the_largest() -> None:

@@ -180,53 +180,108 @@ def test_a_larger_share_audits_no_less(seed: int, number: int, a: float, b: floa
     assert is_audited(seed, number, 1.0)
 
 
-# --- where it is expected to end ---
+# --- where a run is expected to end ---
 
-EXPECTING = Policy("expecting", margin=MARGIN, dominators=1, deviations=2.0, audit_share=0.0)
+# o is expected to end somewhere on the line below; B is where the best ended that costs no more. With 2 deviations o is
+# stopped as soon as all of o - 2 to o + 2 lies above B.
+#
+#      |--------o--------|          -2 to +2 deviations, of 0.25 each
+#   B                               stopped: B lies left of it
+#      B                            not yet: it is the edge
+#         B         B         B     not stopped
+#   1.75 2.0   2.5   3.0
+HOPE = Policy("hope", margin=MARGIN, dominators=1, deviations=2.0, audit_share=0.0)
+EXPECTED = Outlook(mean=2.5, deviation=0.25, best=1.75, number=7)
 
 
 @pytest.mark.parametrize(
-    ("mean", "deviation", "stops"),
+    ("outlook", "deviations", "stops"),
     [
-        (2.5, 0.125, True),  # two deviations below its mean it is still above the best
-        (2.25, 0.125, False),  # just reaches it
-        (2.5, 0.5, False),  # may be anything
-        (1.9, 0.01, False),  # better
+        (EXPECTED, 2.0, True),
+        (replace(EXPECTED, best=1.9999), 2.0, True),
+        (replace(EXPECTED, best=2.0), 2.0, False),  # at the edge
+        (replace(EXPECTED, best=2.0001), 2.0, False),
+        (replace(EXPECTED, best=3.0), 2.0, False),
+        (replace(EXPECTED, deviation=0.374), 2.0, True),
+        (replace(EXPECTED, deviation=0.376), 2.0, False),  # hardly anything is known
+        (EXPECTED, 2.99, True),
+        (EXPECTED, 3.0, False),
+        (replace(EXPECTED, best=2.5), 0.0, False),  # as good as it
+        (replace(EXPECTED, best=2.49), 0.0, True),
+        (EXPECTED, None, False),  # expectations stop nothing
+        (None, 2.0, False),  # too little is known
+        (None, None, False),
     ],
 )
-def test_it_is_stopped_when_it_is_surely_worse_at_the_end(mean: float, deviation: float, stops: bool) -> None:
-    decision = decide(0.25, OWN, [], EXPECTING, 0, Outlook(mean, deviation, 2.0, 7))
-    assert (decision.verdict is Verdict.STOP) is stops
+@pytest.mark.parametrize("peers", ["", "E", "H"])  # none of which stops it by itself
+def test_what_is_expected_to_end_above_another(
+    outlook: Outlook | None, deviations: float | None, stops: bool, peers: str
+) -> None:
+    policy = replace(HOPE, deviations=deviations)
+    decision = decide(0.25, OWN, [peer(name) for name in peers], policy, 0, outlook)
+    assert decision.verdict is (Verdict.STOP if stops else Verdict.CONTINUE)
+    assert decision.inputs["outlook"] == (asdict(outlook) if outlook else None)
 
 
 def test_what_is_expected_takes_the_place_of_the_margin() -> None:
     hopeful, beaten = Outlook(1.9, 0.1, 2.0, 7), [peer("I")]
-    assert decide(0.25, OWN, beaten, EXPECTING, 0).verdict is Verdict.STOP
-    assert decide(0.25, OWN, beaten, EXPECTING, 0, hopeful).verdict is Verdict.CONTINUE
-    assert decide(0.25, OWN, beaten, replace(EXPECTING, deviations=None), 0, hopeful).verdict is Verdict.STOP
+    assert decide(0.25, OWN, beaten, HOPE, 0).verdict is Verdict.STOP
+    assert decide(0.25, OWN, beaten, HOPE, 0, hopeful).verdict is Verdict.CONTINUE
+    assert decide(0.25, OWN, beaten, replace(HOPE, deviations=None), 0, hopeful).verdict is Verdict.STOP
 
 
-def test_a_policy_that_stops_nothing_expects_nothing() -> None:
-    assert (
-        decide(0.25, OWN, [], replace(EXPECTING, dominators=0), 0, Outlook(9.0, 0.1, 2.0, 7)).verdict
-        is Verdict.CONTINUE
+def test_a_policy_that_stops_nothing_stops_nothing_for_what_is_expected() -> None:
+    assert POLICIES["none"].deviations is not None
+    assert decide(0.25, OWN, [], POLICIES["none"], 0, EXPECTED).verdict is Verdict.CONTINUE
+
+
+def test_the_reason_says_what_is_expected() -> None:
+    said = (
+        "at p = 0.25 it is expected to end at 2.500 ± 0.250 bits per byte, and candidate 7, which costs no more, ended "
+        "at 1.750"
     )
+    assert decide(0.25, OWN, [], HOPE, 0, EXPECTED).reason == said
+    assert decide(0.25, OWN, [], replace(HOPE, audit_share=1.0), 0, EXPECTED).reason == f"audited, would stop: {said}"
+    assert decide(0.25, OWN, [peer("A")], HOPE, 0, replace(EXPECTED, best=3.0)).reason == "0 of 1 peers dominate"
 
 
-def test_it_says_what_it_expects_and_such_stops_are_audited_too() -> None:
-    outlook = Outlook(2.5, 0.1, 2.0, 7)
-    stop = decide(0.25, OWN, [], EXPECTING, 0, outlook)
-    assert stop.reason == (
-        "at p = 0.25 it is expected to end at 2.500 ± 0.100 bits per byte, and candidate 7, which costs no more, "
-        "ended at 2.000"
-    )
-    assert stop.inputs["outlook"] == asdict(outlook)
-    assert decide(0.25, OWN, [], replace(EXPECTING, audit_share=1.0), 0, outlook).verdict is Verdict.AUDIT
+def test_such_stops_are_audited_as_others_are() -> None:
+    """The same candidates, at every rung."""
+    policy = replace(HOPE, audit_share=0.1)
+    audited = set()
+    for number in range(300):
+        own = Standing(number, 2.0, (2.0,))
+        verdicts = {decide(rung, own, [], policy, 5, EXPECTED).verdict for rung in (0.125, 0.25, 0.5)}
+        assert verdicts == {Verdict.AUDIT if is_audited(5, number, 0.1) else Verdict.STOP}
+        audited |= {number} if verdicts == {Verdict.AUDIT} else set()
+    assert 10 < len(audited) < 60
 
 
-@given(mean=st.floats(0, 8), deviation=st.floats(0, 2), best=st.floats(0, 8), few=st.floats(0, 5), more=st.floats(0, 5))
-def test_more_deviations_never_stop_more(mean: float, deviation: float, best: float, few: float, more: float) -> None:
-    few, more = sorted((few, more))
-    outlook = Outlook(mean, deviation, best, 7)
-    lax, strict = (decide(0.5, OWN, [], replace(EXPECTING, deviations=own), 0, outlook) for own in (more, few))
-    assert lax.verdict is not Verdict.STOP or strict.verdict is Verdict.STOP
+OUTLOOK = st.builds(Outlook, st.floats(1, 4), st.floats(0.001, 1), st.floats(1, 4), st.integers(0, 8))
+
+
+@given(*ASKED, st.none() | OUTLOOK, st.floats(0, 5), st.floats(0, 5))
+def test_more_deviations_never_stop_more(
+    rung: float, own: Standing, peers: list[Standing], policy: Policy, outlook: Outlook | None, few: float, more: float
+) -> None:
+    strict, cautious = (replace(policy, deviations=own) for own in (few, few + more))
+    if decide(rung, own, peers, cautious, 0, outlook).verdict is Verdict.STOP:
+        assert decide(rung, own, peers, strict, 0, outlook).verdict is Verdict.STOP
+
+
+@given(*ASKED, OUTLOOK, st.floats(0, 2), st.floats(0, 2), st.floats(0, 2))
+def test_a_better_prospect_is_never_stopped_first(
+    rung: float,
+    own: Standing,
+    peers: list[Standing],
+    policy: Policy,
+    outlook: Outlook,
+    lower: float,
+    wider: float,
+    worse: float,
+) -> None:
+    """A lower expectation, one in more doubt, or a best that is worse."""
+    hopeful = Outlook(outlook.mean - lower, outlook.deviation + wider, outlook.best + worse, outlook.number)
+    own_policy = replace(policy, deviations=2.0)
+    if decide(rung, own, peers, own_policy, 0, hopeful).verdict is Verdict.STOP:
+        assert decide(rung, own, peers, own_policy, 0, outlook).verdict is Verdict.STOP

@@ -211,6 +211,78 @@ def test_grids_keep_conditions() -> None:
     ]
 
 
+# --- neighbours ---
+
+
+def conditional(space: Space) -> set[str]:
+    return {knob.name for knob in space.knobs if knob.when}
+
+
+@pytest.mark.parametrize("name", [*SHIPPED, "deviating"])
+@given(start=st.integers(0, 2**32), seed=st.integers(0, 2**32))
+def test_a_neighbour_differs_in_at_most_two_knobs(name: str, start: int, seed: int) -> None:
+    """Apart from those that its conditions ask for and the other's did not; and it is a candidate."""
+    space = deviating() if name == "deviating" else shipped(name)
+    knobs = space.sample(random.Random(start))
+    before = dict(knobs)
+    other = space.neighbour(knobs, random.Random(seed))
+    assert knobs == before
+    assert sum(other[name] != knobs[name] for name in other if name in knobs) <= 2
+    assert [knob.name in other for knob in space.knobs] == [knob.active(other) for knob in space.knobs]
+    assert set(other) ^ set(knobs) <= conditional(space)
+    assert all(knob.domain.nearest(other[knob.name]) == other[knob.name] for knob in space.knobs if knob.name in other)
+    assert isinstance(space.decode(other), Candidate)
+    assert space.neighbour(knobs, random.Random(seed)) == other
+
+
+@pytest.mark.parametrize("name", SHIPPED)
+def test_neighbours_lie_in_every_direction(name: str) -> None:
+    """Every knob is changed by some, alone or with another, and some change what others are asked."""
+    space, rng = shipped(name), random.Random(0)
+    knobs = space.sample(random.Random(1))
+    changed: list[set[str]] = []
+    for _ in range(600):
+        other = space.neighbour(knobs, rng)
+        changed.append({own for own in other if own in knobs and other[own] != knobs[own]})
+    assert set.union(*changed) == set(knobs)
+    assert {len(own) for own in changed} == {0, 1, 2}  # a value may be drawn again
+    assert sum(len(own) == 1 for own in changed) > 200 and sum(len(own) == 2 for own in changed) > 60
+
+
+def test_a_neighbour_of_a_knob_that_others_hang_on() -> None:
+    space = load_space(DEVIATING)
+    shallow: Knobs = {"depth": 1, "width": 32, "vocabulary": 256, "mlp_ratio@0": 2.0, "kv_ratio@0": 1.0}
+    deep = next(other for seed in range(200) if (other := space.neighbour(shallow, random.Random(seed)))["depth"] == 4)
+    assert {f"mlp_ratio@{layer}" for layer in range(4)} <= set(deep)
+    back = next(other for seed in range(200) if (other := space.neighbour(deep, random.Random(seed)))["depth"] == 1)
+    assert set(back) == set(shallow)
+
+
+def test_the_neighbour_where_there_is_one_knob() -> None:
+    space = load_space({"knobs": {"depth": [1, 2], "width": 32, "vocabulary": 256}})
+    assert {space.neighbour({"depth": 1}, random.Random(seed))["depth"] for seed in range(20)} == {1, 2}
+    none = load_space({"knobs": {"depth": 1, "width": 32, "vocabulary": 256}})
+    assert none.neighbour({}, random.Random(0)) == {}
+
+
+@pytest.mark.parametrize(
+    ("knobs", "size"),
+    [
+        ({"depth": 1, "width": 32, "vocabulary": 256}, 1),
+        (LEAST, 3 * 2 * 2),
+        ({**LEAST, "tied": [True, False]}, 24),
+        ({**LEAST, "tied": {"values": [True, False], "when": {"depth": 4}}}, 24),  # where it is asked or not
+        ({**LEAST, "matrix_rate": {"min": 0.5, "max": 2}}, float("inf")),
+    ],
+)
+def test_the_size_of_a_space(knobs: dict[str, Any], size: float) -> None:
+    space = load_space({"knobs": knobs})
+    assert space.size == size
+    if size < float("inf"):
+        assert len(list(space.grid(*(knob.name for knob in space.knobs)))) == size
+    assert deviating().size == 3 * 2 * 2 * 3**4 * 2**4
+
+
 # --- domains ---
 
 

@@ -1,3 +1,4 @@
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -112,6 +113,8 @@ def test_the_doubt_is_how_far_off_each_is_that_the_others_predict(seed: int) -> 
         variance = kernel[one, one] - kernel[one, others] @ pull
         surprises.append((standard[one] - standard[others] @ pull) / np.sqrt(variance))
     assert model.doubt == pytest.approx(max(1.0, np.sqrt(np.mean(np.square(surprises)))))
+    others, plain = drawn(seed + 1, 5), replace(model, doubt=1.0)
+    assert model.predict(others)[1] == pytest.approx(model.doubt * plain.predict(others)[1])
 
 
 # --- laws ---
@@ -131,8 +134,8 @@ def test_shifted_and_scaled_targets_shift_and_scale_what_is_said(
     own = fit(inputs, shift + scale * targets, scale * extra)
     found, doubt = own.predict(others)
     unit = scale * targets.std()
-    assert found == pytest.approx(shift + scale * mean, abs=0.01 * unit)
-    assert doubt == pytest.approx(scale * deviation, abs=0.01 * unit)
+    assert found == pytest.approx(shift + scale * mean, abs=1e-4 * unit)
+    assert doubt == pytest.approx(scale * deviation, abs=1e-4 * unit)
 
 
 @given(SEEDS, COUNTS)
@@ -142,8 +145,8 @@ def test_the_order_of_targets_does_not_matter(seed: int, count: int) -> None:
     targets, extra, order = rng.normal(size=count), 0.1 * rng.random(count), rng.permutation(count)
     mean, deviation = fit(inputs, targets, extra).predict(others)
     found, doubt = fit(inputs[order], targets[order], extra[order]).predict(others)
-    assert found == pytest.approx(mean, abs=0.01 * targets.std())
-    assert doubt == pytest.approx(deviation, abs=0.01 * targets.std())
+    assert found == pytest.approx(mean, abs=1e-4 * targets.std())
+    assert doubt == pytest.approx(deviation, abs=1e-4 * targets.std())
 
 
 def test_the_same_again() -> None:

@@ -130,7 +130,7 @@ def test_what_is_charged_is_what_was_spent(austen: Table) -> None:
     reserved = {own.number: own.flops for own in searched.ledger if own.kind == "reserve"}
     settled = {own.number: own.flops for own in searched.ledger if own.kind == "settle"}
     trained = [own for own in searched.candidates if own.plan]
-    assert len(trained) > 20 and reserved.keys() == settled.keys() == {own.number for own in trained}
+    assert len(trained) > 15 and reserved.keys() == settled.keys() == {own.number for own in trained}
     assert sum(settled.values()) <= 8e12
     assert {CandidateState.COMPLETED, CandidateState.STOPPED} == {own.state for own in trained}
     for own in trained:
@@ -183,7 +183,9 @@ def test_runs_share_a_simulated_clock(austen: Table, parallel: int) -> None:
 
 
 def test_a_replay_is_the_same_again(austen: Table) -> None:
-    first, second, other = (replay(spec_of(method={"parallel": 2, "seed": seed}), austen) for seed in (1, 1, 2))
+    first, second, other = (
+        replay(spec_of(method={"parallel": 2, "seed": seed, "policy": "tpe"}), austen) for seed in (1, 1, 2)
+    )
     assert first.candidates == second.candidates and first.points == second.points and first.ledger == second.ledger
     assert [own.id for own in first.candidates] != [own.id for own in other.candidates]
 

@@ -13,6 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import ndtr
 
+from nas.space import plastic
+
 Floats = NDArray[np.float64]
 LIMITS = 512
 
@@ -20,10 +22,7 @@ LIMITS = 512
 def cost_limits(low: Floats, high: Floats, count: int = LIMITS) -> Floats:
     """(count, K) limits, even over the box: an additive recurrence (Roberts 2018, as `nas.space.Space.uniform`)."""
     dimensions = len(low)
-    root = 2.0
-    for _ in range(64):
-        root = (1 + root) ** (1 / (dimensions + 1))
-    steps = root ** -np.arange(1.0, dimensions + 1)
+    steps = plastic(dimensions) ** -np.arange(1.0, dimensions + 1)
     places = (0.5 + np.arange(1, count + 1)[:, None] * steps) % 1.0
     return np.asarray(low + places * (high - low), dtype=np.float64)
 

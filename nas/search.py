@@ -77,8 +77,7 @@ class Search:
     ) -> None:
         self.id, self.spec = record.id, spec
         self._store, self._appraiser = store, appraiser
-        self._ended, self._looks_ahead = ended, looks_ahead or spec.budget.auto
-        self._prospects: Prospects | None = None
+        self._ended, self._looks_ahead = ended, looks_ahead
         self._clock, self._now, self._started = clock, now, clock() - elapsed
         self._grant = allowance(spec)
         abandon(store, record.id, now())
@@ -226,10 +225,10 @@ class Search:
         """``None`` when there is none now, or with a reason in ``_closed`` none any more."""
         if self._closed or self._count_reached():
             return None
-        if self.spec.budget.auto and self._rest_is_better():
-            return None
         if self._given:
             return self._next_given(device)
+        if self.spec.budget.auto and self._held is None and self._rest_is_better():
+            return None
         proposal = self._held = self._held or self._propose()
         if proposal is None:
             self._closed = "the space is exhausted"
@@ -243,8 +242,9 @@ class Search:
     def _rest_is_better(self) -> bool:
         """Whether the final run is expected to make more of the next tenth of the budget than the search; then no
         further candidate is proposed."""
-        ahead, chosen = self._prospects, choose(self.spec, self._roster)
-        if ahead is None or chosen is None or self._trained_count() < LEAST_SEARCHED:
+        ahead = self._ahead() if self._trained_count() >= LEAST_SEARCHED else None
+        chosen = choose(self.spec, self._roster)
+        if ahead is None or chosen is None:
             return False
         left = self._ledger.balance(FINAL).free + self._ledger.balance(SEARCH).free
         seconds = self.spec.budget.total.time - self.elapsed
@@ -514,11 +514,13 @@ class Search:
 
     def _look_ahead(self) -> None:
         """Says what the next tenth of the budget is expected to bring, as long as the search goes on."""
+        ahead = self._ahead() if self._searching and not self._closed else None
+        self._store.update_search(self.id, prospects=None if ahead is None else asdict(ahead))
+
+    def _ahead(self) -> Prospects | None:
+        """Of the next tenth of the budget. Nothing of it is kept: a driver that comes later expects the same."""
         flops = min(self.spec.budget.total.compute // 10, self._ledger.balance(SEARCH).free)
-        going_on = self._searching and not self._closed and flops > 0
-        self._prospects = self._proposer.prospects(flops) if going_on else None
-        told = None if self._prospects is None else asdict(self._prospects)
-        self._store.update_search(self.id, prospects=told)
+        return self._proposer.prospects(flops) if flops > 0 else None
 
     def _end_attempt(self, record: CandidateRecord, outcome: Outcome) -> None:
         ended: dict[str, Any] = {"finished_at": self._now(), "outcome": outcome.kind}

@@ -146,7 +146,7 @@ class Space:
         quasirandom sequences" (2018): step_k = g^-k with g^(d+1) = g + 1.
         """
         shared = [knob for knob in self.knobs if "@" not in knob.name]
-        ratio = _plastic(len(shared))
+        ratio = plastic(len(shared))
         even = {
             knob.name: knob.domain.at((0.5 + (index + 1) * ratio**-k) % 1.0) for k, knob in enumerate(shared, start=1)
         }
@@ -290,7 +290,7 @@ def _deviations(shared: tuple[int, int], *layers: tuple[int, int]) -> tuple[Devi
     )
 
 
-def _plastic(dimensions: int) -> float:
+def plastic(dimensions: int) -> float:
     """The real root above 1 of g^(d+1) = g + 1, by fixed-point iteration."""
     root = 2.0
     for _ in range(64):

@@ -279,18 +279,7 @@ def test_the_suggester_is_told_by_how_much_a_limit_was_broken(
     """Of a thousand bytes and ten milliseconds, by what was measured and not by what was predicted."""
     suggester = Stubborn([SPACE.uniform(0)])
     own = replace(appraiser, limits=Limits(latency_ms_per_kb=10.0))
-    grant = replace(GRANT, memory=1000)
-    proposer = Proposer(
-        SPACE,
-        suggester,
-        own,
-        grant,
-        minimize=SPEC.minimize,
-        seed=0,
-        setting={"forecast": {}},
-        roster=Roster(MemoryStore(), ""),
-        policy=TPE,
-    )
+    proposer = proposer_of(suggester, own, grant=replace(GRANT, memory=1000))
     candidate = SPACE.decode(SPACE.uniform(0))
     record = record_of(candidate, SPACE.uniform(0), CandidateState.REJECTED)
     costs = with_measured({"params": 1, "peak_memory": 10, "latency_ms_per_kb": 1.0}, measured)

@@ -1123,3 +1123,30 @@ def test_a_search_that_finds_its_split_ends_when_the_rest_is_worth_more(make: Wo
     assert LEAST_SEARCHED <= len([own for own in searched(world) if own.plan]) < 60
     assert search.ledger.balance(SEARCH).spent < world.spec.budget.search_compute
     assert world.candidates[-1].origin is Origin.FINAL
+
+
+def test_drivers_that_die_find_the_same_split(make: Worlds) -> None:
+    """One after each candidate."""
+    spec = spec_of(budget={"total": {"compute": "20GFLOP"}, "final": "auto"})
+    whole, broken = make(spec), make(spec)
+    assert Lawful(0, parallel=1).run(whole.enter(), 5000)
+    simulation, search = Lawful(0, parallel=1), broken.enter()
+    while not simulation.run(search, 1):
+        if not simulation.running:
+            search = broken.enter()
+    assert [own.id for own in broken.candidates] == [own.id for own in whole.candidates]
+    assert sum(own.kind == "split" for own in broken.store.events("s")) == 1
+
+
+def test_what_was_given_is_trained_before_the_split_is_thought_about(make: Worlds) -> None:
+    world = make(spec_of(budget={"total": {"compute": "20GFLOP"}, "final": "auto"}))
+    search, simulation = world.enter(), Lawful(0, parallel=1)
+    while len([own for own in searched(world) if own.state.terminal]) < LEAST_SEARCHED - 1:
+        simulation.run(search, 1)
+    known = {own.id for own in world.candidates}
+    given = next(own for own in map(world.space.decode, map(world.space.uniform, range(999))) if own.id not in known
+                 and search._appraiser.admits(own, search._grant))  # fmt: skip
+    assert "queued" in search.enqueue(given)
+    assert simulation.run(search, 5000)
+    (record,) = (own for own in world.candidates if own.id == given.id and own.origin is Origin.GIVEN)
+    assert record.state in (CandidateState.COMPLETED, CandidateState.STOPPED)

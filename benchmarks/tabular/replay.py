@@ -230,7 +230,7 @@ class Replayed:
 
 
 def by_tpe(spec: SearchSpec, space: Space) -> Suggester:
-    """What searches use."""
+    """As searches open it: proposals are the policy's, and TPE's where it asks the suggester."""
     return OptunaSuggester(None, NAME, space, spec.minimize, spec.method.seed, STARTUP)
 
 

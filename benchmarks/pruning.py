@@ -6,12 +6,9 @@ that of the runs that the search would see.
 """
 
 import argparse
-import os
 from collections.abc import Iterable, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
-from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +17,7 @@ from benchmarks.machine import machine, publish, table
 from benchmarks.profiling.report import paragraph
 from benchmarks.search.problem import Problem, corpora, of_corpus
 from benchmarks.tabular.replay import replay
+from benchmarks.workers import pool
 from nas.pareto import front_mask
 from nas.plan import Plan
 from nas.policy import DEFAULT, POLICIES, Policy
@@ -119,12 +117,11 @@ def measure(names: Iterable[str], seeds: int, workers: int) -> str:
     """The tables, in Markdown."""
     parts = ["# What the pruner keeps and saves", paragraph(ABOUT)]
     head = ["rule", "front", "kept (least)", "FLOPs", "false audits", "false stops"]
-    os.environ.setdefault("OMP_NUM_THREADS", "1")  # workers that share cores by threads wait for each other
-    with ProcessPoolExecutor(workers, get_context("spawn")) if workers > 1 else nullcontext() as pool:
+    with pool(workers) if workers > 1 else nullcontext() as processes:
         for corpus in names:
             for minimize in OBJECTIVES:
                 jobs = [(corpus, rule, minimize, seed) for rule in RULES for seed in range(seeds)]
-                found = list(pool.map(_job, jobs) if pool else map(_job, jobs))
+                found = list(processes.map(_job, jobs) if processes else map(_job, jobs))
                 by_rule = {rule: found[place * seeds : (place + 1) * seeds] for place, rule in enumerate(RULES)}
                 parts.append(f"## {corpus}: {', '.join(minimize)}; {seeds} orders")
                 parts.append(table(head, [row(name, own) for name, own in by_rule.items()]))

@@ -4,17 +4,17 @@ Goes on where it was ended: peers' traces lie in the repository, ours in the cac
 """
 
 import argparse
-import multiprocessing
 import os
 import shlex
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures import as_completed
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
 from benchmarks.machine import machine, publish
+from benchmarks.search import factorial
 from benchmarks.search.figure import figure
 from benchmarks.search.methods import CELLS, METHODS, OURS, PEERS, Method
 from benchmarks.search.problem import Problem, corpora, of_corpus
@@ -22,6 +22,7 @@ from benchmarks.search.report import write_up
 from benchmarks.search.results import Result, result
 from benchmarks.search.shelf import About, Shelf
 from benchmarks.search.trace import Trace
+from benchmarks.workers import pool
 from nas.errors import MissingDependencyError
 from services.home import home
 
@@ -99,9 +100,8 @@ def _ended(jobs: Sequence[Job], workers: int) -> Iterator[tuple[Job, Callable[[]
     if workers == 1:
         yield from ((job, job.run) for job in jobs)
     elif jobs:
-        os.environ.setdefault("OMP_NUM_THREADS", "1")  # workers that share cores by threads wait for each other
-        with ProcessPoolExecutor(workers, multiprocessing.get_context("spawn")) as pool:
-            futures = {pool.submit(job.run): job for job in jobs}
+        with pool(workers) as processes:
+            futures = {processes.submit(job.run): job for job in jobs}
             yield from ((futures[own], own.result) for own in as_completed(futures))
 
 
@@ -110,7 +110,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     names = given.corpus or corpora()
     ours = [own for own in OURS.values() if own.name.removeprefix("ours: ") in given.policies]
     peers = [PEERS[name] for name in given.peers]
-    cells = list(CELLS.values()) if given.factorial else []
+    cells = [CELLS[cell.name] for cell in factorial.cells() if given.factorial and cell.sampler in given.samplers]
     work = given.work or home().cache / "search"
     seeds, few = range(given.seeds), range(given.factorial)
     libraries = {
@@ -137,7 +137,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         [*_not_asked(given.peers), *(note for library in libraries.values() for note in library.notes)],
     )
     command = shlex.join(["python", "-m", "benchmarks.search", *(sys.argv[1:] if arguments is None else arguments)])
-    publish(f"{text}\n\nReplayed on {machine()}.\n\nCommand: `{command}`", given.out)
+    drawn = f"![Regret over the budget, median and middle half]({os.path.relpath(given.picture, given.out.parent)})"
+    publish(f"{text}\n\n{drawn}\n\nReplayed on {machine()}.\n\nCommand: `{command}`", given.out)
     given.picture.parent.mkdir(parents=True, exist_ok=True)
     given.picture.write_text(figure(results, mine), encoding="utf-8")
 
@@ -156,6 +157,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--peers", nargs="*", choices=list(PEERS), default=list(PEERS), help="only these")
     parser.add_argument("--refresh-peers", action="store_true", help="run them again, whatever is kept")
     parser.add_argument("--factorial", type=int, default=0, metavar="SEEDS", help="also exchange our search's parts")
+    samplers = list(factorial.SAMPLERS)
+    parser.add_argument("--samplers", nargs="+", choices=samplers, default=samplers, help="of the exchanged parts")
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--work", type=Path, help="folder of our traces")
     parser.add_argument("--kept", type=Path, default=KEPT, help="folder of the peers' traces")

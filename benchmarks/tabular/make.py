@@ -1,11 +1,9 @@
 """The making of a table: all runs of the grid that are not there yet, some at a time, in processes of one thread."""
 
-import multiprocessing
 import os
-import threading
 import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures import as_completed
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -16,6 +14,7 @@ from benchmarks.corpora import corpus
 from benchmarks.tabular.grid import Run, space
 from benchmarks.tabular.shelf import Shelf
 from benchmarks.tabular.training import Trained, train_one
+from benchmarks.workers import pool
 from nas.data.texts import Texts
 from nas.units import format_seconds
 
@@ -46,10 +45,8 @@ def make(shelf: Shelf, wanted: Sequence[Job], workers: int, tell: Callable[[str]
     for vocabulary in sorted({job.run.knobs["vocabulary"] for job in missing}):
         texts(missing[0].corpus, missing[0].cache).shard("train", vocabulary)  # once, and not in each worker
     began = time.monotonic()
-    context = multiprocessing.get_context("spawn")
-    os.environ["OMP_NUM_THREADS"] = "1"
-    with shelf.writing(), ProcessPoolExecutor(workers, context, _become_worker) as pool:
-        for number, done in enumerate(as_completed([pool.submit(_work, job) for job in missing]), 1):
+    with shelf.writing(), pool(workers, _become_worker) as processes:
+        for number, done in enumerate(as_completed([processes.submit(_work, job) for job in missing]), 1):
             trained = done.result()
             shelf.put(trained)
             left = (time.monotonic() - began) / number * (len(missing) - number)
@@ -59,15 +56,6 @@ def make(shelf: Shelf, wanted: Sequence[Job], workers: int, tell: Callable[[str]
 def _become_worker() -> None:
     torch.set_num_threads(1)
     os.nice(NICENESS)
-    threading.Thread(target=_end_with_parent, daemon=True).start()
-
-
-def _end_with_parent() -> None:
-    """However that ends: a worker that is left alone would train on for nobody."""
-    parent = multiprocessing.parent_process()
-    assert parent is not None
-    parent.join()
-    os._exit(1)
 
 
 def _work(job: Job) -> Trained:

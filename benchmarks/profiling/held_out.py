@@ -30,6 +30,7 @@ SEEDS = 1_000_000
 RECOMPUTED = 0.3
 """Share of the candidates whose activations are computed again."""
 FEWEST = 3
+ROUNDS = 3
 
 
 @dataclass(frozen=True)
@@ -39,11 +40,15 @@ class Setting:
     Attributes:
         device: torch's name.
         share: of the candidates that a part takes.
+        rounds: in which times are measured, the least of them taken.
+        short: a short profile predicts, which says nothing of compiled steps; of the CPU always.
     """
 
     device: str = "cpu"
     share: float = 1.0
     seed: int = 0
+    rounds: int = ROUNDS
+    short: bool = False
 
     @property
     def backend(self) -> str:
@@ -61,9 +66,9 @@ class Setting:
 
     @cached_property
     def profile(self) -> DeviceProfile:
-        """Made when it is first asked for: of a GPU a full one."""
+        """Made when it is first asked for."""
         tell(f"a profile of {self.fingerprint.name} is made")
-        return profile_device(self.device, self.fingerprint, short=self.backend == "cpu", tell=tell)
+        return profile_device(self.device, self.fingerprint, short=self.short or self.backend == "cpu", tell=tell)
 
     @cached_property
     def seen(self) -> frozenset[Architecture]:

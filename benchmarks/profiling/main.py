@@ -1,4 +1,5 @@
-"""python -m benchmarks.profiling [--quick | --share X] [--device cpu|cuda] [--parts PARTS] [--seed S] [--out FILE]"""
+"""python -m benchmarks.profiling [--quick | --share X] [--device cpu|cuda] [--short] [--rounds N] [--parts PARTS]
+[--seed S] [--out FILE]"""
 
 import argparse
 import shlex
@@ -10,7 +11,7 @@ import torch
 
 from benchmarks.machine import machine, publish
 from benchmarks.profiling import cost, gate, memory, modules, step_time
-from benchmarks.profiling.held_out import Setting
+from benchmarks.profiling.held_out import ROUNDS, Setting
 from benchmarks.profiling.report import Part, paragraph, write_up
 from services.profiles import describe
 
@@ -39,9 +40,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu")
     parser.add_argument("--parts", nargs="+", choices=list(PARTS), default=list(PARTS), help="only these")
     parser.add_argument("--seed", type=int, default=0, help="of the candidates")
+    parser.add_argument("--rounds", type=int, default=ROUNDS, help=f"in which times are measured (default: {ROUNDS})")
+    parser.add_argument("--short", action="store_true", help="by a short profile, and no step compiled")
     parser.add_argument("--out", type=Path, help="file for the tables")
     given = parser.parse_args(arguments)
-    setting = Setting(given.device, QUICK if given.quick else given.share, given.seed)
+    setting = Setting(given.device, QUICK if given.quick else given.share, given.seed, given.rounds, given.short)
     torch.set_num_threads(setting.fingerprint.threads)
     parts = [PARTS[name](setting) for name in PARTS if name in given.parts]
     command = shlex.join(["python", "-m", "benchmarks.profiling", *(sys.argv[1:] if arguments is None else arguments)])

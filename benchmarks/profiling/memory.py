@@ -50,7 +50,7 @@ def measure(setting: Setting) -> Part:
     requests = [requested(setting, draw, timed=False) for draw in draws]
     eager = probed(setting, "memory", requests)
     compiled: list[Measured] = []
-    if setting.backend == "cuda":
+    if setting.backend == "cuda" and not setting.short:
         again = [replace(own.request, compile=True) for own in eager[::COMPILED_EACH]]
         compiled = probed(setting, "memory, compiled", again)
     found = rows(eager, compiled, setting.profile)

@@ -14,12 +14,12 @@ from nas.measure.probe import ProbeRequest
 from nas.plan import bound, step_flops
 from nas.units import format_flops
 
-COUNT, ROUNDS = 30, 3
+COUNT = 30
 MOST_MEAN, MOST_P90 = 0.1, 0.25
 
 ABOUT = """\
 {count} candidates of {space} of {least} to {most} a step. Measured is the
-least of the steps that were timed{clock}, in {rounds} fresh processes. The {own} probes of a full profile are made
+least of the steps that were timed{clock}, in {processes}. The {own} probes of a full profile are made
 among them, in random order, because the machine's speed drifts. By traces: their fit to what traces count; by closed
 forms: their fit for candidates that are not traced. A token in use: seconds of each that a model writes after half of
 a context. Above the upper end: how often a step took longer than the
@@ -39,7 +39,7 @@ def measure(setting: Setting) -> Part:
         space=setting.space,
         least=format_flops(least),
         most=format_flops(most),
-        rounds=ROUNDS,
+        processes=f"{setting.rounds} fresh processes" if setting.rounds > 1 else "a fresh process",
         own=len(own),
         clock=ONE_THREAD if setting.backend == "cpu" else "",
     )
@@ -64,7 +64,7 @@ def interleaved(setting: Setting, requests: Sequence[ProbeRequest]) -> tuple[lis
     """A profile's own probes and those held out, each in some rounds among all others, the fastest of each: machines
     that others use drift by a third within minutes, which is no error of a prediction."""
     own = list(shapes(setting.device, setting.fingerprint, FULL))
-    order = [*own, *requests] * ROUNDS
+    order = [*own, *requests] * setting.rounds
     random.Random(setting.seed).shuffle(order)
     best: dict[ProbeRequest, Measured] = {}
     for found in probed(setting, "time", order):

@@ -8,8 +8,7 @@ import torch
 
 from nas.calibration import Fingerprint
 from nas.measure import nvml
-
-ALLOCATOR_SETTINGS = ("PYTORCH_ALLOC_CONF", "PYTORCH_CUDA_ALLOC_CONF", "PYTORCH_NO_CUDA_MEMORY_CACHING")
+from nas.train.cuda import ALLOCATOR_SETTINGS
 
 
 def fingerprint_here(device: str, threads: int, precision: str, label: str = "") -> Fingerprint:

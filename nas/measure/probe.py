@@ -215,9 +215,9 @@ class _Work:
     def peak(self) -> tuple[int, int]:
         """Bytes allocated and reserved at most, in a step."""
         if self.device.type == "cuda":
-            torch.cuda.reset_peak_memory_stats()
+            torch.cuda.reset_peak_memory_stats(self.device)
             self.step()
-            return torch.cuda.max_memory_allocated(), torch.cuda.max_memory_reserved()
+            return torch.cuda.max_memory_allocated(self.device), torch.cuda.max_memory_reserved(self.device)
         found = sum(tensor.nbytes for tensor in self._resident()) + peak_bytes(self.step)
         return found, found
 
@@ -242,7 +242,7 @@ class _Work:
 
     def _await_device(self) -> None:
         if self.device.type == "cuda":
-            torch.cuda.synchronize()
+            torch.cuda.synchronize(self.device)
 
     def _resident(self) -> list[Tensor]:
         states = [state for optimizer in self.optimizers.all.values() for state in optimizer.state.values()]
@@ -267,4 +267,6 @@ def _context_bytes(device: str) -> int:
     before = nvml.used_bytes(device)
     torch.zeros(1, device=device)
     after = nvml.used_bytes(device)
-    return max(0, after - before - torch.cuda.memory_reserved()) if before is not None and after is not None else 0
+    if before is None or after is None:
+        return 0
+    return max(0, after - before - torch.cuda.memory_reserved(device))

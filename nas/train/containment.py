@@ -33,16 +33,23 @@ def contained(device: str, cap_bytes: int | None, *, compiles: bool = False) -> 
         yield
     elif device.startswith("cuda"):
         _await_free(device, cap_bytes)
-        total = torch.cuda.get_device_properties(torch.device(device)).total_memory
-        torch.cuda.set_per_process_memory_fraction(min(1.0, cap_bytes / total), torch.device(device))
+        index = _index(device)
+        total = torch.cuda.get_device_properties(index).total_memory
+        torch.cuda.set_per_process_memory_fraction(min(1.0, cap_bytes / total), index)
         try:
             yield
         finally:
-            torch.cuda.set_per_process_memory_fraction(1.0, torch.device(device))
+            torch.cuda.set_per_process_memory_fraction(1.0, index)
     else:
         own = int(cap_bytes * (1 + HEADROOM)) + BESIDE_BYTES + (COMPILER_BYTES if compiles else 0)
         with _data_limited(own):
             yield
+
+
+def _index(device: str) -> int:
+    """Of a GPU: the allocator's fraction takes no name without one."""
+    index = torch.device(device).index
+    return torch.cuda.current_device() if index is None else index
 
 
 def _await_free(device: str, wanted: int, look: Callable[[str], tuple[int, int]] = torch.cuda.mem_get_info) -> None:

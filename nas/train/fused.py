@@ -10,6 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+import nas.train.cuda  # noqa: F401  which of the kernels
 from nas.train.backend import backend_of
 
 

@@ -91,6 +91,7 @@ def test_settings_of_cudas_allocator_are_of_no_matter_to_a_processor(monkeypatch
 )
 def test_of_a_gpu_and_of_a_slice(name: str, slice_: str, monkeypatch: pytest.MonkeyPatch) -> None:
     gpu(monkeypatch, name)
+    monkeypatch.delenv("PYTORCH_ALLOC_CONF", raising=False)
     own = Fingerprint("cuda", name, slice_, 2**33, "570.1", torch.__version__, "", 2, "bfloat16")
     assert fingerprint_here("cuda:1", 2, "bfloat16") == own
     assert fingerprint_here("cuda", 2, "bfloat16", "mine") == replace(own, name="mine")
@@ -98,6 +99,7 @@ def test_of_a_gpu_and_of_a_slice(name: str, slice_: str, monkeypatch: pytest.Mon
 
 def test_settings_of_the_allocator_make_another_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
     gpu(monkeypatch, "NVIDIA L4")
+    monkeypatch.delenv("PYTORCH_ALLOC_CONF", raising=False)
     plain = fingerprint_here("cuda", 1, "bfloat16")
     monkeypatch.setenv("PYTORCH_CUDA_ALLOC_CONF", "expandable_segments:True")
     monkeypatch.setenv("PYTORCH_NO_CUDA_MEMORY_CACHING", "1")

@@ -2,6 +2,7 @@
 CUDA device."""
 
 import math
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -20,6 +21,7 @@ from nas.ports import Assignment, Outcome
 from nas.records import Verdict
 from nas.train import containment
 from nas.train.containment import check_uncrowded, contained
+from nas.train.cuda import ALLOCATOR_SETTINGS
 from nas.train.decode import Decoder
 from nas.train.model import Transformer
 from nas.train.run import Finish, Request, train
@@ -72,6 +74,25 @@ def test_tokens_are_read_one_by_one_as_at_once() -> None:
     with torch.no_grad():
         expected = model.logits(tokens[None])[0, 29:].float()
     torch.testing.assert_close(found, expected, atol=0.05, rtol=0.05)
+
+
+def test_segments_grow() -> None:
+    """In a fresh process, which no variable told so."""
+    code = """
+import torch
+import nas.train.fused
+kept = torch.ones(2**24, device="cuda")
+print([own["is_expandable"] for own in torch.cuda.memory_snapshot()], torch.backends.cuda.cudnn_sdp_enabled())
+"""
+    variables = {name: value for name, value in os.environ.items() if name not in ALLOCATOR_SETTINGS}
+    told = subprocess.run([sys.executable, "-c", code], env=variables, capture_output=True, text=True, check=True)
+    assert told.stdout == "[True] False\n"
+
+
+def test_the_name_of_a_device_may_have_a_number() -> None:
+    with contained("cuda:0", GIB), pytest.raises(torch.OutOfMemoryError):
+        torch.empty(2 * GIB, dtype=torch.uint8, device="cuda:0")
+    torch.empty(2 * GIB, dtype=torch.uint8, device="cuda:0")
 
 
 # --- a device that another process fills ---

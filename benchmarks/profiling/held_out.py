@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TypeVar
 
+from nas.adapters.sql.store import open_store
 from nas.calibration import DeviceProfile, Fingerprint
 from nas.candidate import Architecture, Candidate
 from nas.cost import LOGITS_CHUNKS
@@ -20,6 +21,8 @@ from nas.plan import Layout
 from nas.predict import Predictor
 from nas.space import load_space
 from services.device import precision_for, threads_for
+from services.home import home
+from services.profiles import find
 
 Item = TypeVar("Item")
 
@@ -42,6 +45,7 @@ class Setting:
         share: of the candidates that a part takes.
         rounds: in which times are measured, the least of them taken.
         short: a short profile predicts, which says nothing of compiled steps; of the CPU always.
+        stored: the profile that `nas` keeps of the device predicts, if there is one.
     """
 
     device: str = "cpu"
@@ -49,6 +53,7 @@ class Setting:
     seed: int = 0
     rounds: int = ROUNDS
     short: bool = False
+    stored: bool = False
 
     @property
     def backend(self) -> str:
@@ -67,6 +72,8 @@ class Setting:
     @cached_property
     def profile(self) -> DeviceProfile:
         """Made when it is first asked for."""
+        if self.stored and (known := find(open_store(home().database), self.fingerprint)) is not None:
+            return known
         tell(f"a profile of {self.fingerprint.name} is made")
         return profile_device(self.device, self.fingerprint, short=self.short or self.backend == "cpu", tell=tell)
 

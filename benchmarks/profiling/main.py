@@ -1,5 +1,5 @@
-"""python -m benchmarks.profiling [--quick | --share X] [--device cpu|cuda] [--short] [--rounds N] [--parts PARTS]
-[--seed S] [--out FILE]"""
+"""python -m benchmarks.profiling [--quick | --share X] [--device cpu|cuda] [--short] [--stored] [--rounds N]
+[--parts PARTS] [--seed S] [--out FILE]"""
 
 import argparse
 import shlex
@@ -43,8 +43,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--rounds", type=int, default=ROUNDS, help=f"in which times are measured (default: {ROUNDS})")
     parser.add_argument("--short", action="store_true", help="by a short profile, and no step compiled")
     parser.add_argument("--out", type=Path, help="file for the tables")
+    parser.add_argument("--stored", action="store_true", help="by the profile that nas keeps of the device, if any")
     given = parser.parse_args(arguments)
-    setting = Setting(given.device, QUICK if given.quick else given.share, given.seed, given.rounds, given.short)
+    setting = Setting(
+        given.device, QUICK if given.quick else given.share, given.seed, given.rounds, given.short, given.stored
+    )
     torch.set_num_threads(setting.fingerprint.threads)
     parts = [PARTS[name](setting) for name in PARTS if name in given.parts]
     command = shlex.join(["python", "-m", "benchmarks.profiling", *(sys.argv[1:] if arguments is None else arguments)])

@@ -56,7 +56,9 @@ def begin(
         fleet.check_storage(home.storage)
         ground = survey(spec, base, home, tell, fleet.devices(spec.device, spec.method.parallel))
     machine: Machine = fleet or Here()
+    surveyed = time.monotonic()
     profiles = [profiles_of(own, machine, store, tell) for own in ground.devices]
+    started += time.monotonic() - surveyed  # a profile is the device's: no search pays for it, nor with its time
     found = foresee(ground, profiles[0], tell)
     setting = setting_of(ground, profiles, found)
     elapsed = time.monotonic() - started

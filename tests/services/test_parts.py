@@ -2,8 +2,11 @@
 
 import io
 import sys
+import time
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
@@ -14,6 +17,7 @@ from nas.forecast import Forecast
 from nas.records import CandidateState, Origin
 from nas.spec import load_spec, parse_spec
 from nas.train.artifact import FILES, publish_artifact
+from services import foreground
 from services.cli.access import trained_folder
 from services.cli.ahead import agree
 from services.cli.output import Format, emit_json
@@ -22,6 +26,7 @@ from services.device import cores, kind_of, precision_for, resolve_device, threa
 from services.foreground import begin
 from services.ground import survey_again
 from services.home import Home, home
+from services.profiles import Profiles, profiles_of
 from services.worker.driver import best_of
 from tests.contracts.samples import CANDIDATE, POINT, SEARCH
 from tests.services.driving import Place
@@ -251,3 +256,28 @@ def test_a_search_that_trains_nothing_has_failed(place: Place) -> None:
         no_result.err
         == f"nas: search {done.json['id']} has no result yet; name a candidate, e.g. {done.json['id']}/0\n"
     )
+
+
+def test_what_a_profile_takes_is_not_of_the_search_s_time(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By a clock that goes a second for each look, and an hour for a profile."""
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")  # of which the profile is known
+    moment = 0.0
+
+    def monotonic() -> float:
+        nonlocal moment
+        moment += 1
+        return moment
+
+    def slowly(*given: Any) -> Profiles:
+        nonlocal moment
+        moment += 3600
+        return profiles_of(*given)
+
+    monkeypatch.setattr(foreground, "time", SimpleNamespace(monotonic=monotonic, time=time.time))
+    monkeypatch.setattr(foreground, "profiles_of", slowly)
+    home = Home(place.home, f"sqlite:///{place.home}/nas.db")
+    store = open_store(home.database)
+    spec = load_spec(place.folder / "tiny.yaml")
+    record, _ = begin(home, store, spec, place.folder, lambda *_: None, lambda _: None)
+    store.close()
+    assert 0 < record.setting["elapsed"] < 10

@@ -12,11 +12,11 @@ import torch
 
 from benchmarks.corpora import corpus
 from benchmarks.machine import machine, publish, table
+from benchmarks.runs import Job, Scored, make
 from benchmarks.tabular.grid import space
 from benchmarks.tabular.table import load
 from benchmarks.transfer.contenders import BEST, CHOOSING_SEED, QUARTILES, Contender, contenders, dialled
 from benchmarks.transfer.order import Floats, Pair, Verdict, noise, pairs, tau
-from benchmarks.transfer.runs import Job, Scored, make
 from nas.appraise import Appraiser
 from nas.candidate import Candidate
 from nas.data.texts import Texts

@@ -3,12 +3,17 @@
 import json
 import os
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import as_completed
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+import torch
+
+from benchmarks.workers import pool
 from nas.candidate import Candidate, describe
 from nas.cost import cost
+from nas.data.corpora import Corpus
 from nas.data.texts import Texts
 from nas.errors import NasError
 from nas.plan import Allowance, Plan, fastest, plan_run
@@ -53,15 +58,26 @@ class Scored:
         return self.id, self.compute, self.seed
 
 
-def make(path: Path, jobs: Sequence[Job], texts: Texts, tell: Callable[[str], None]) -> dict[Job, Scored]:
-    """The runs of all jobs; those that the file does not have are made now."""
+def make(
+    path: Path, jobs: Sequence[Job], texts: Texts, tell: Callable[[str], None], workers: int = 1
+) -> dict[Job, Scored]:
+    """The runs of all jobs; those that the file does not have are made now, the last first: it takes longest."""
     known = {own.key: own for own in _read(path)}
-    missing = {job.key: job for job in jobs if job.key not in known}
-    for number, job in enumerate(missing.values(), 1):
-        done = known[job.key] = _train(job, texts)
+    missing = {job.key: job for job in reversed(jobs) if job.key not in known}
+    for number, (job, done) in enumerate(_made(list(missing.values()), texts, workers), 1):
+        known[job.key] = done
         _append(path, done)
         tell(f"{number} of {len(missing)}: {_line(job, done)}")
     return {job: known[job.key] for job in jobs}
+
+
+def _made(jobs: Sequence[Job], texts: Texts, workers: int) -> Iterator[tuple[Job, Scored]]:
+    if workers == 1:
+        yield from ((job, _train(job, texts)) for job in jobs)
+        return
+    with pool(workers) as processes:
+        futures = {processes.submit(_train_there, job, texts.corpus, texts.folder): job for job in jobs}
+        yield from ((futures[own], own.result()) for own in as_completed(futures))
 
 
 def plan_of(job: Job, texts: Texts) -> Plan:
@@ -72,6 +88,11 @@ def plan_of(job: Job, texts: Texts) -> Plan:
     forms = cost(job.candidate, facts.bytes_per_token)
     allowance = Allowance(job.compute)
     return plan_run(job.candidate, forms, facts, allowance, rungs=0, score_test=True, laid_out=(layout, 0))
+
+
+def _train_there(job: Job, corpus: Corpus, folder: Path) -> Scored:
+    torch.set_num_threads(1)
+    return _train(job, Texts(corpus, folder))
 
 
 def _train(job: Job, texts: Texts) -> Scored:

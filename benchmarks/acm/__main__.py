@@ -1,0 +1,5 @@
+"""python -m benchmarks.acm"""
+
+from benchmarks.acm.main import main
+
+main()

@@ -18,7 +18,7 @@ from nas.comparison import choose, comparable, earlier_results
 from nas.devices import Devices, device_of
 from nas.errors import InfeasibleError, NasError, StateError
 from nas.forecast import Forecast, allowance, final_allowance, forecast
-from nas.gate import Admitted
+from nas.gate import Admitted, Rejected, Violation
 from nas.ledger import FINAL, SEARCH, Ledger
 from nas.plan import Plan
 from nas.policy import POLICIES
@@ -43,7 +43,7 @@ from nas.recovery import abandon, cancel_candidate
 from nas.roster import Roster
 from nas.space import Space
 from nas.spec import LATENCY, SearchSpec
-from nas.units import format_flops
+from nas.units import format_flops, format_seconds
 
 MAXIMUM_LOST = 3  # attempts of a candidate that may be lost before it counts as failed
 LEAST_SEARCHED = 12  # candidates that are trained or stopped before the split is thought about: before, little is known
@@ -229,15 +229,30 @@ class Search:
             return self._next_given(device)
         if self.spec.budget.auto and self._held is None and self._rest_is_better():
             return None
-        proposal = self._held = self._held or self._propose()
-        if proposal is None:
-            self._closed = "the space is exhausted"
-            return None
-        plan = self._plan(proposal.candidate, device)
-        if not self._affords(plan):
-            return None
-        self._held = None
-        return self._dispatch(proposal, plan)
+        while (proposal := self._held or self._propose()) is not None:
+            self._held = proposal
+            plan = self._plan(proposal.candidate, device)
+            if self._affords(plan):
+                self._held = None
+                return self._dispatch(proposal, plan)
+            over = self.elapsed >= self.spec.budget.search_time
+            if not self._closed or over or proposal.origin is Origin.PROPOSED:
+                return None
+            self._pass_over(proposal, plan)
+        self._closed = "the space is exhausted"
+        return None
+
+    def _pass_over(self, proposal: Proposal, plan: Plan) -> None:
+        """One of those that a search begins with, which are proposed whatever they cost, is not what ends it."""
+        free, left = self._ledger.balance(SEARCH).free, self.spec.budget.search_time - self.elapsed
+        if plan.flops > free:
+            needs = Violation("compute", plan.flops, free)
+        else:
+            said = f"needs {format_seconds(plan.seconds)}, the search has {format_seconds(left)} left"
+            needs = Violation("time", plan.seconds, left, said)
+        self._closed, self._held = "", None
+        excess = {**proposal.verdict.excess, "compute": max(needs.excess, 0.0) or 1.0}
+        self._reject(replace(proposal, verdict=Rejected((needs,), excess)))
 
     def _rest_is_better(self) -> bool:
         """Whether the final run is expected to make more of the next tenth of the budget than the search; then no

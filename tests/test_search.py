@@ -1,6 +1,7 @@
 """A search over the real store, study and training, on a few kilobytes of text."""
 
 import random
+import re
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
@@ -329,6 +330,32 @@ def test_nothing_is_begun_that_would_end_too_late(make: Worlds) -> None:
     assert final.final and final.plan.bound == "time"
     assert final_start + final.plan.seconds <= 2.0
     assert final.deadline_seconds == pytest.approx(2.0 - final_start)
+
+
+@pytest.mark.parametrize(
+    ("budget", "limit"),
+    [
+        ({"total": {"compute": "1.1GFLOP"}, "final": 0}, r"compute: needs [\d.]+ MFLOP, allowed [\d.]+ MFLOP"),
+        (
+            {"total": {"compute": "9GFLOP", "time": "1.3s"}, "final": 0},
+            r"time: needs [\d.]+ m?s, the search has [\d.]+ m?s left",
+        ),
+    ],
+)
+def test_what_a_search_begins_with_does_not_end_it(make: Worlds, budget: dict[str, Any], limit: str) -> None:
+    """The largest candidate costs more than all others; what is left goes on to those that it can pay."""
+    rate = {"min": 0.5, "max": 2, "log": True}
+    knobs = {"depth": [1, 2], "width": [16], "vocabulary": 256, "head_size": 8, "context": 32, "batch_tokens": 64}
+    knobs |= {"matrix_rate": rate}
+    world = make(
+        spec_of(budget={**budget, "candidate": {"compute": "300MFLOP"}}, space={"knobs": knobs}, limits={}), SPEED
+    )
+    timed = Timed(world, world.enter())
+    world.run(timed)
+    largest = next(own for own in world.candidates if own.origin is Origin.LARGEST)
+    assert largest.state is CandidateState.REJECTED and re.match(limit, largest.reason), largest.reason
+    later = [own for own in world.candidates if own.number > largest.number and own.plan]
+    assert later and all(own.origin is not Origin.LARGEST for own in later)
 
 
 def test_a_search_that_is_out_of_time_ends_without_a_final_run(make: Worlds) -> None:

@@ -1,6 +1,6 @@
 """Which candidates compare with each other, and which of them is chosen."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from nas.outcome import objectives
@@ -8,6 +8,11 @@ from nas.pareto import front_mask, knee
 from nas.ports import Store
 from nas.records import CandidateRecord, CandidateState, Origin, SearchRecord
 from nas.spec import SearchSpec
+
+TIED = 0.02
+"""Bits per byte. Seeds alone move a loss by 0.010 or 0.013 (standard deviations, medians of two tables of real runs),
+and the difference of two losses by 1.4 times as much."""
+Expected = Callable[[CandidateRecord], float]
 
 
 def earlier_results(store: Store, record: SearchRecord) -> list[CandidateRecord]:
@@ -33,16 +38,31 @@ def _setting(search: SearchRecord) -> tuple[Any, ...] | None:
     return (text, search.setting["space"], search.spec["budget"]["candidate"]["compute"]) if text else None
 
 
-def choose(spec: SearchSpec, candidates: Iterable[CandidateRecord]) -> CandidateRecord | None:
-    """The candidate for the final run: the best validation loss, or the knee of the front."""
+def choose(
+    spec: SearchSpec, candidates: Iterable[CandidateRecord], expected: Expected | None = None
+) -> CandidateRecord | None:
+    """The candidate for the final run: the best validation loss, or the knee of the front.
+
+    Args:
+        expected: what rules expect of a final run with a candidate, the less the better. It decides between the best
+            loss and those that are ``TIED`` with it; without it the loss alone does.
+    """
     completed = [own for own in candidates if own.state is CandidateState.COMPLETED and own.origin is not Origin.FINAL]
     if not completed:
         return None
     if spec.method.choose == "best":
-        return min(completed, key=lambda own: (own.val_bpb, own.number))
+        best = min(completed, key=lambda own: (own.val_bpb, own.number))
+        return min(tied(best, completed), key=expected) if expected is not None else best
     points = [objectives(spec.minimize, own) for own in completed]
     members = [own for own, kept in zip(completed, front_mask(points), strict=True) if kept]
     return members[knee([objectives(spec.minimize, own) for own in members])]
+
+
+def tied(best: CandidateRecord, completed: Iterable[CandidateRecord]) -> list[CandidateRecord]:
+    """Those whose losses nothing but luck may tell from the best one, the best first."""
+    least = best.val_bpb or 0.0
+    near = (own for own in completed if own.val_bpb is not None and own.val_bpb <= least + TIED)
+    return sorted(near, key=lambda own: (own.val_bpb, own.number))
 
 
 def comparable(peer: CandidateRecord, own: CandidateRecord) -> bool:

@@ -20,7 +20,7 @@ from nas.errors import InfeasibleError, NasError, StateError
 from nas.forecast import Forecast, allowance, final_allowance, forecast
 from nas.gate import Admitted, Rejected, Violation
 from nas.ledger import FINAL, SEARCH, Ledger
-from nas.plan import Plan
+from nas.plan import Plan, expected_excess
 from nas.policy import POLICIES
 from nas.ports import Assignment, Done, Outcome, Store, Suggester, Wait
 from nas.propose import Proposal, Proposer
@@ -599,13 +599,25 @@ class Search:
 
     def _final_run(self, device: str) -> Assignment | None:
         """The chosen candidate, scaled to the money that is left, dispatched; ``None`` when there is none."""
-        chosen = choose(self.spec, self._roster)
-        if chosen is None:
-            return None
         free = self._ledger.balance(FINAL).free
         grant = final_allowance(self.spec, free, self.spec.budget.total.time - self.elapsed)
-        origin = Candidate.from_dict(chosen.candidate)
-        candidate, plan = self._devices.appraiser(device).final_run(origin, chosen.train_flops_planned, grant)
+        appraiser = self._devices.appraiser(device)
+
+        def scaled(own: CandidateRecord) -> tuple[Candidate, Plan]:
+            return appraiser.final_run(Candidate.from_dict(own.candidate), own.train_flops_planned, grant)
+
+        def expected(own: CandidateRecord) -> float:
+            candidate, plan = scaled(own)
+            return (
+                expected_excess(candidate, plan.train_flops, appraiser.texts.bytes_per_token)
+                if plan.steps
+                else math.inf
+            )
+
+        chosen = choose(self.spec, self._roster, expected)
+        if chosen is None:
+            return None
+        candidate, plan = scaled(chosen)
         plan = replace(plan, device=device)
         if plan.steps < 1 or plan.flops > free:
             self._event("no-final", "what is left does not pay for a final run", level="warning")

@@ -1,4 +1,4 @@
-"""Which candidates of other searches a search may learn from."""
+"""Which candidates of other searches a search may learn from, and which one the final run is made with."""
 
 from dataclasses import replace
 from typing import Any
@@ -6,8 +6,10 @@ from typing import Any
 import pytest
 
 from nas.adapters.memory_store import MemoryStore
-from nas.comparison import earlier_results
+from nas.comparison import TIED, choose, earlier_results, tied
 from nas.records import CandidateRecord, CandidateState, Origin, SearchRecord, SearchState
+from nas.spec import SearchSpec
+from tests.helpers import spec_of
 
 SETTING = {"corpus": {"fingerprint": "text"}, "space": {"name": "s"}}
 SPEC: dict[str, Any] = {"budget": {"candidate": {"compute": 100}}}
@@ -60,3 +62,53 @@ def test_runs_that_do_not_compare_teach_nothing(candidate: CandidateRecord) -> N
 def test_without_a_fingerprint_nothing_is_known_to_be_alike() -> None:
     bare = {"space": {"name": "s"}}
     assert learned(replace(BEFORE, setting=bare), DONE, now=replace(NOW, setting=bare)) == []
+
+
+# --- the final run's candidate ---
+
+SPECS = {name: spec_of(method={"choose": name}) for name in ("best", "knee")}
+COSTS = {"flops_per_byte": 1.0}
+
+
+def ended(number: int, val_bpb: float | None, **fields: Any) -> CandidateRecord:
+    return replace(DONE, number=number, id=str(number), val_bpb=val_bpb, costs=COSTS, **fields)
+
+
+@pytest.mark.parametrize(
+    ("losses", "expected", "chosen"),
+    [
+        ([2.0, 1.9, 1.95], [1.0, 3.0, 2.0], 1),  # 0.05 is no luck
+        ([2.0, 1.9, 1.915], [1.0, 3.0, 2.0], 2),  # tied: rules expect more of it
+        ([1.915, 1.9, 1.91], [1.0, 1.0, 1.0], 1),  # tied, and rules expect the same: the better loss
+        ([1.9, 1.9], [2.0, 2.0], 0),  # the same in all: the first
+        ([1.9, 1.9 + TIED], [2.0, 1.0], 1),
+        ([1.9], [2.0], 0),
+    ],
+)
+def test_rules_decide_between_those_that_only_luck_tells_apart(
+    losses: list[float], expected: list[float], chosen: int
+) -> None:
+    records = [ended(number, loss) for number, loss in enumerate(losses)]
+    found = choose(SPECS["best"], records, lambda own: expected[own.number])
+    assert found is not None and found.number == chosen
+    alone = choose(SPECS["best"], records)
+    assert alone is not None and alone.val_bpb == min(losses), "without rules the loss alone decides"
+
+
+@pytest.mark.parametrize("spec", SPECS.values(), ids=SPECS)
+def test_what_did_not_end_well_or_is_the_final_run_is_never_chosen(spec: SearchSpec) -> None:
+    others = [ended(1, None, state=CandidateState.STOPPED), ended(2, 1.0, origin=Origin.FINAL)]
+    assert choose(spec, others, lambda own: 0.0) is None
+    assert choose(spec, [*others, ended(0, 2.0)], lambda own: float(own.number)) == ended(0, 2.0)
+
+
+def test_the_knee_asks_no_rules() -> None:
+    def refused(own: CandidateRecord) -> float:
+        raise AssertionError("not asked for")
+
+    assert choose(SPECS["knee"], [ended(0, 2.0), ended(1, 2.5)], refused) == ended(0, 2.0)
+
+
+def test_ties_come_the_best_first() -> None:
+    records = [ended(0, 1.91), ended(1, 1.9), ended(2, 1.95), ended(3, 1.9), ended(4, None)]
+    assert [own.number for own in tied(records[1], records)] == [1, 3, 0]

@@ -338,8 +338,8 @@ def test_nothing_is_begun_that_would_end_too_late(make: Worlds) -> None:
     [
         ({"total": {"compute": "1.1GFLOP"}, "final": 0}, r"compute: needs [\d.]+ MFLOP, allowed [\d.]+ MFLOP"),
         (
-            {"total": {"compute": "9GFLOP", "time": "1.3s"}, "final": 0},
-            r"time: needs [\d.]+ m?s, the search has [\d.]+ m?s left",
+            {"total": {"compute": "9GFLOP", "time": "1300s"}, "final": 0},
+            r"time: needs .+, the search has .+ left",
         ),
     ],
 )
@@ -348,8 +348,9 @@ def test_what_a_search_begins_with_does_not_end_it(make: Worlds, budget: dict[st
     rate = {"min": 0.5, "max": 2, "log": True}
     knobs = {"depth": [1, 2], "width": [16], "vocabulary": 256, "head_size": 8, "context": 32, "batch_tokens": 64}
     knobs |= {"matrix_rate": rate}
+    slow = replace(SPEED, seconds_per_flop=1e-6)  # real runs are far from their deadlines, on a busy machine too
     world = make(
-        spec_of(budget={**budget, "candidate": {"compute": "300MFLOP"}}, space={"knobs": knobs}, limits={}), SPEED
+        spec_of(budget={**budget, "candidate": {"compute": "300MFLOP"}}, space={"knobs": knobs}, limits={}), slow
     )
     timed = Timed(world, world.enter())
     world.run(timed)

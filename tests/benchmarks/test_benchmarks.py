@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import torch
 
-from benchmarks import gate_rate, throughput
+from benchmarks import gate_rate, proposals, throughput
 from benchmarks.chaos import kills, processes, sameness, workers
 from benchmarks.chaos.main import PARTS
 from benchmarks.chaos.main import main as chaos
@@ -38,6 +38,7 @@ def _threads_stay() -> Any:
     [
         (throughput.main, ["| 1 x 32, 2/1 heads, V 512 tied, 128 tokens | eager |"]),
         (gate_rate.main, ["| llama-tiny |", "| llama-small |"]),
+        (proposals.main, ["| 10 |", "| 40 |"]),
     ],
 )
 def test_a_quick_run_prints_its_table_and_writes_it(

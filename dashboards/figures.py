@@ -149,7 +149,7 @@ def hypervolumes(view: SearchView) -> Chart | None:
         return None
     steps = view.volumes
     end = max(steps[-1].flops, sum(c.train_flops_spent + c.eval_flops for c in view.candidates if c is not view.final))
-    unit = " x ".join(quantity(name).unit or quantity(name).name for name in view.objectives)
+    unit = " x ".join(_volume_unit(name) for name in view.objectives)
     figure = blank(
         xaxis=axis("search compute spent (FLOPs)", tickformat="~s", rangemode="tozero"),
         yaxis=axis("hypervolume", tickformat="~s", rangemode="tozero"),
@@ -172,9 +172,15 @@ def hypervolumes(view: SearchView) -> Chart | None:
     )
     caption = (
         f"The volume that the front dominates below the reference point ({reference}), fixed before the search "
-        f"began; higher is better. Unit: {unit}. Computed from measured losses and calculated costs."
+        f"began; higher is better. Unit: {unit}, so that a factor of cost counts the same for small and large models. "
+        "Computed from measured losses and calculated costs."
     )
     return Chart(_volume_title(view, end), caption, figure, height="middle")
+
+
+def _volume_unit(name: str) -> str:
+    own = quantity(name)
+    return own.unit or own.name if name == LOSS else f"ln of {own.name}"
 
 
 def _volume_title(view: SearchView, end: int) -> str:

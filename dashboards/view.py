@@ -12,6 +12,7 @@ from typing import Any
 
 from nas.curve import Progress, hypervolume_history
 from nas.ledger import FINAL, SEARCH, Balance, Ledger
+from nas.outcome import in_log_costs
 from nas.pareto import front_mask, knee
 from nas.ports import Store
 from nas.records import (
@@ -97,7 +98,8 @@ class Spending:
 
 @dataclass(frozen=True, slots=True)
 class VolumeStep:
-    """The front's hypervolume once candidate ``number`` was trained, ``flops`` of the search spent by then."""
+    """The front's hypervolume, in loss and logarithms of costs, once candidate ``number`` was trained, ``flops`` of the
+    search spent by then."""
 
     flops: int
     volume: float
@@ -271,8 +273,9 @@ def _volumes(
         spent += record.train_flops_spent + record.eval_flops
         point = values(record, objectives)
         if point is not None:
-            finished.append((record.number, Progress(spent, point)))
-    history = hypervolume_history([progress for _, progress in finished], reference)
+            finished.append((record.number, Progress(spent, in_log_costs(objectives, point))))
+    corner = in_log_costs(objectives, reference)
+    history = hypervolume_history([progress for _, progress in finished], corner)
     return tuple(VolumeStep(*step, number) for (number, _), step in zip(finished, history, strict=True))
 
 

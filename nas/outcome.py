@@ -1,5 +1,6 @@
 """What became of an attempt, in the words of the records."""
 
+import math
 from collections.abc import Iterable
 from typing import Any
 
@@ -10,6 +11,8 @@ from nas.units import format_flops, format_seconds
 
 COMPLETED, STOPPED, DIVERGED, CANCELLED = "completed", "stopped", "diverged", "cancelled"
 OUT_OF_MEMORY, LOST = "out_of_memory", "lost"
+LEAST_COST = 1e-9
+"""Whose logarithm stands for that of nothing."""
 OVER_LIMIT = "over_limit"  # a limit on the result, by what was measured before the run
 OUT_OF_MEMORY_EXCESS = 0.05  # by how much it is said to have needed more than there was
 INTERRUPTED = "interrupted"  # the candidate goes on another time, from its checkpoint
@@ -75,6 +78,13 @@ def measured(outcome: Outcome) -> dict[str, Any]:
 def objectives(minimize: Iterable[str], record: CandidateRecord) -> list[float]:
     """A completed candidate's values, in the order of the spec."""
     return [float(record.val_bpb or 0.0) if name == LOSS else float(record.costs[name]) for name in minimize]
+
+
+def in_log_costs(names: Iterable[str], values: Iterable[float]) -> tuple[float, ...]:
+    """Objectives as a search weighs them: the loss, and the natural logarithm of each cost, so that a factor of it
+    counts the same for small models and large ones."""
+    pairs = zip(names, values, strict=True)
+    return tuple(value if name == LOSS else math.log(max(value, LEAST_COST)) for name, value in pairs)
 
 
 def sentence(record: CandidateRecord) -> str:

@@ -10,6 +10,8 @@ import pytest
 from dashboards.view import LOSS, SearchView, Standing, front_numbers, values, view
 from nas.adapters.sql.store import SqlStore
 from nas.errors import NotFoundError
+from nas.outcome import in_log_costs
+from nas.pareto import hypervolume
 from nas.records import CandidateRecord, CandidateState, LedgerRecord, Origin, SearchState
 from tests.dashboards import sample
 from tests.dashboards.conftest import Build
@@ -149,6 +151,22 @@ def test_hypervolume_grows_with_the_flops_of_all_that_finished(full: SearchView)
     until = [c for c in full.candidates if c.number <= 9]
     step = next(step for step in full.volumes if step.number == 9)
     assert step.flops == sum(c.train_flops_spent + c.eval_flops for c in until)
+
+
+def test_hypervolume_does_not_depend_on_the_unit_of_a_cost(build: Build, full: SearchView) -> None:
+    """In logarithms a factor of all costs, and of the reference's, moves everything alike."""
+    points = [(own.val_bpb or 0.0, own.costs["flops_per_byte"]) for own in full.candidates if own.val_bpb]
+    names, reference = full.objectives, full.search.setting["reference"]
+    assert names == ("val_bpb", "flops_per_byte")
+
+    def volume(factor: float) -> float:
+        own = [in_log_costs(names, (loss, factor * cost)) for loss, cost in points]
+        return hypervolume(own, in_log_costs(names, (reference[0], factor * reference[1])))
+
+    assert volume(1000.0) == pytest.approx(volume(1.0)) and volume(1.0) > 0
+    searched = [own for own in full.candidates if own.val_bpb and own.origin is not Origin.FINAL]
+    points = [(own.val_bpb or 0.0, own.costs["flops_per_byte"]) for own in searched]
+    assert full.volumes[-1].volume == pytest.approx(volume(1.0))
 
 
 def test_counts_and_origins(full: SearchView) -> None:

@@ -9,7 +9,7 @@ import math
 import random
 from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -77,6 +77,8 @@ class Proposer:
         for own in roster:
             self._reconcile(own)
         self._last_trained = max((self._keys[own.number] for own in roster if _is_admitted(own)), default=-1)
+        if earlier and policy.sampler == "model":  # which knows more from them than points spread evenly would tell it
+            policy = replace(policy, seeds=0)
         planned = seeds(space, appraiser, grant, setting, policy)
         self._seeds = deque(own for own in planned if space.decode(own[1]).id not in self._known)
 

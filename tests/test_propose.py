@@ -14,7 +14,7 @@ from nas.forecast import allowance, forecast
 from nas.gate import Admitted, Rejected
 from nas.outcome import OUT_OF_MEMORY_EXCESS
 from nas.plan import Allowance
-from nas.policy import TPE
+from nas.policy import POLICIES, TPE, Policy
 from nas.ports import Suggester, Suggestion
 from nas.propose import RANDOM_AFTER, Proposal, Proposer, seeds
 from nas.records import CandidateRecord, CandidateState, Origin, with_measured
@@ -83,7 +83,15 @@ def make(tiny_texts: Texts, tmp_path: Path) -> Iterator[Worlds]:
     worlds.close()
 
 
-def proposer_of(suggester: Suggester, appraiser: Appraiser, space: Space = SPACE, grant: Allowance = GRANT) -> Proposer:
+def proposer_of(
+    suggester: Suggester,
+    appraiser: Appraiser,
+    space: Space = SPACE,
+    grant: Allowance = GRANT,
+    policy: Policy = TPE,
+    earlier: Sequence[CandidateRecord] = (),
+    found: Mapping[str, Any] | None = None,
+) -> Proposer:
     return Proposer(
         space,
         suggester,
@@ -91,9 +99,10 @@ def proposer_of(suggester: Suggester, appraiser: Appraiser, space: Space = SPACE
         grant,
         minimize=SPEC.minimize,
         seed=0,
-        setting={"forecast": {}},
+        setting={"forecast": found or {}},
         roster=Roster(MemoryStore(), ""),
-        policy=TPE,
+        policy=policy,
+        earlier=earlier,
     )
 
 
@@ -130,6 +139,26 @@ def test_seeds_without_some_baselines(appraiser: Appraiser, dial: bool, largest:
     forecast = {"dial": point if dial else None, "largest": point if largest else None}
     planned = [origin for origin, _ in seeds(SPACE, appraiser, GRANT, {"forecast": forecast}, TPE)]
     assert planned == origins + TPE.seeds * [Origin.UNIFORM]
+
+
+@pytest.mark.parametrize(
+    ("policy", "learns", "uniform"),
+    [("default", False, True), ("default", True, False), ("tpe", False, True), ("tpe", True, True)],
+)
+def test_who_has_learned_from_earlier_searches_needs_no_even_points(
+    appraiser: Appraiser, policy: str, learns: bool, uniform: bool
+) -> None:
+    knobs = SPACE.uniform(7)
+    candidate = SPACE.decode(knobs)
+    state, costs = CandidateState.COMPLETED, appraiser.cost(candidate).to_dict()
+    known = CandidateRecord(
+        "before", 0, candidate.id, Origin.PROPOSED, state, 0.0, candidate.to_dict(), knobs, costs, val_bpb=2.0
+    )
+    own, found = replace(POLICIES[policy], baselines=False), forecast(SPEC, SPACE, appraiser).to_dict()
+    suggester = as_port(Stubborn([SPACE.uniform(9)]))
+    proposer = proposer_of(suggester, appraiser, policy=own, earlier=[known] if learns else [], found=found)
+    proposal = proposer.propose()
+    assert proposal is not None and (proposal.origin is Origin.UNIFORM) is uniform
 
 
 def test_seeds_of_a_small_space_are_all_of_it(appraiser: Appraiser) -> None:

@@ -15,7 +15,7 @@ import numpy as np
 
 from benchmarks.machine import machine, publish, table
 from benchmarks.profiling.report import paragraph
-from benchmarks.search.problem import Problem, corpora, of_corpus
+from benchmarks.search.problem import TableProblem, corpora, of_corpus
 from benchmarks.tabular.replay import replay
 from benchmarks.workers import pool
 from nas.pareto import front_mask
@@ -60,7 +60,7 @@ class Arrival:
     false_stops: int
 
 
-def arrive(problem: Problem, policy: Policy, minimize: Sequence[str], seed: int) -> Arrival:
+def arrive(problem: TableProblem, policy: Policy, minimize: Sequence[str], seed: int) -> Arrival:
     """All candidates by the policy, in the seed's order."""
     POLICIES[policy.name] = policy
     everything = sum(entry.plan.flops for entry in problem.entries.values())

@@ -18,6 +18,7 @@ from benchmarks.acm.figure import figure
 from benchmarks.acm.ladder import MOST_EPOCHS, Rung, ladder, rungs
 from benchmarks.acm.multiplier import Ladder, Multiplier, Spent, break_even, multiplier
 from benchmarks.acm.searches import Found, Plan, Search
+from benchmarks.command import write_texts
 from benchmarks.corpora import NAMES, corpus
 from benchmarks.machine import machine, publish, table
 from nas.appraise import Appraiser
@@ -79,7 +80,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     texts = Texts(own, folder / "home" / "cache")
     plan, seeds = Plan(given.space, given.final, given.candidate), range(given.seeds)
     wanted = [Search(plan, parse_flops(budget, "--budgets"), seed) for budget in given.budgets for seed in seeds]
-    files = searches.write_texts(own, folder / "texts")
+    files = write_texts(own, folder / "texts")
     found = searches.make(wanted, files, folder, _say, given.workers)
     budgets = [parse_flops(budget, "--ladder") for budget in given.ladder]
     steps = rungs(budgets, given.seeds, load_space(given.space), Appraiser(texts, Limits(export="any")), texts)

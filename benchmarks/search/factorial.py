@@ -15,7 +15,7 @@ from ray.tune.schedulers import AsyncHyperBandScheduler
 
 from benchmarks.search import ours
 from benchmarks.search.peers.asha import NO_CONTROLLER, PARTS
-from benchmarks.search.problem import Problem
+from benchmarks.search.problem import TableProblem
 from benchmarks.search.trace import Trace
 from benchmarks.tabular.replay import NAME, Watch, unwatched
 from nas.adapters.optuna_suggester import OptunaSuggester
@@ -52,7 +52,7 @@ def cells() -> Iterator[Cell]:
     return itertools.starmap(Cell, itertools.product(SAMPLERS, PRUNERS, FIRST))
 
 
-def search(problem: Problem, seed: int, cell: Cell) -> Trace:
+def search(problem: TableProblem, seed: int, cell: Cell) -> Trace:
     def suggester(spec: SearchSpec, space: Space) -> Suggester:
         ignored = 0 if cell.first == "ours" else STARTUP
         return Sampled(SAMPLERS[cell.sampler], ignored, spec, space)

@@ -12,12 +12,13 @@ from concurrent.futures import as_completed
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 from benchmarks.machine import machine, publish
 from benchmarks.search import factorial
 from benchmarks.search.figure import figure
 from benchmarks.search.methods import CELLS, METHODS, OURS, PEERS, Method
-from benchmarks.search.problem import Problem, corpora, of_corpus
+from benchmarks.search.problem import TableProblem, corpora, of_corpus
 from benchmarks.search.report import write_up
 from benchmarks.search.results import Result, result
 from benchmarks.search.shelf import About, Shelf
@@ -44,14 +45,16 @@ class Job:
 
 
 @cache
-def _problem(corpus: str, draw: int) -> Problem:
+def _problem(corpus: str, draw: int) -> TableProblem:
     return of_corpus(corpus, draw)
 
 
 class Library:
     """The shelves of all methods on a corpus. ``notes`` says what is left out or made anew."""
 
-    def __init__(self, corpus: str, methods: Iterable[Method], *, refresh: bool, work: Path, kept: Path = KEPT) -> None:
+    def __init__(
+        self, corpus: str, methods: Iterable[Method[Any]], *, refresh: bool, work: Path, kept: Path = KEPT
+    ) -> None:
         self.corpus, self.notes = corpus, list[str]()
         problem = _problem(corpus, 0)
         self.shelves: dict[str, Shelf] = {}
@@ -124,7 +127,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         if job.seed < (given.factorial if job.method in CELLS else given.seeds)
     ]
     fill(libraries, wanted, given.workers)
-    shown = [own.name for own in (*ours, *peers)]
+    shown = [*(own.name for own in ours), *(own.name for own in peers)]
     results = {own: library.results(shown, seeds) for own, library in libraries.items()}
     factors = {own: library.results([cell.name for cell in cells], few) for own, library in libraries.items()}
     mine = [own.name for own in ours]

@@ -6,18 +6,19 @@ from dataclasses import dataclass
 from functools import cache, partial
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from typing import Any, Generic, TypeVar
 
 import nas
 from benchmarks.search import factorial, ours
 from benchmarks.search.peers import asha, halving, orders, samplers
-from benchmarks.search.problem import Problem
+from benchmarks.search.problem import Problem, TableProblem
 from benchmarks.search.trace import Trace
 
-Run = Callable[[Problem, int], Trace]
+Asked = TypeVar("Asked", bound=Problem, contravariant=True)
 
 
 @dataclass(frozen=True)
-class Method:
+class Method(Generic[Asked]):
     """Attributes:
     packages: that decide what it does, beside this one.
     levels: smaller budgets of a run that it needs tables of.
@@ -25,7 +26,7 @@ class Method:
     """
 
     name: str
-    run: Run
+    run: Callable[[Asked, int], Trace]
     packages: tuple[str, ...] = ()
     levels: int = 0
     is_ours: bool = False
@@ -42,7 +43,7 @@ class Method:
         return self.name.replace(" / ", "+").replace(", ", "-").replace(": ", "-").replace(" ", "-")
 
 
-PEERS = {
+PEERS: Mapping[str, Method[Problem]] = {
     method.name: method
     for method in (
         Method("random", orders.at_random),
@@ -59,11 +60,13 @@ PEERS = {
         Method("halving, complete schedules", halving.complete_schedules, levels=halving.LEVELS - 1),
     )
 }
-OURS = {
+OURS: Mapping[str, Method[TableProblem]] = {
     f"ours: {name}": Method(f"ours: {name}", partial(ours.search, policy=name), is_ours=True) for name in ours.POLICIES
 }
-CELLS = {cell.name: Method(cell.name, partial(factorial.search, cell=cell), is_ours=True) for cell in factorial.cells()}
-METHODS: Mapping[str, Method] = {**PEERS, **OURS, **CELLS}
+CELLS: Mapping[str, Method[TableProblem]] = {
+    cell.name: Method(cell.name, partial(factorial.search, cell=cell), is_ours=True) for cell in factorial.cells()
+}
+METHODS: Mapping[str, Method[Any]] = {**PEERS, **OURS, **CELLS}
 
 
 def _version(package: str) -> str:

@@ -1,17 +1,18 @@
 """Our own search, replayed."""
 
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
-from benchmarks.search.problem import Problem
+from benchmarks.search.problem import TableProblem
 from benchmarks.search.trace import Completed, Stopped, Trace
 from benchmarks.tabular.replay import MakeSuggester, Replayed, Watch, by_tpe, replay, unwatched
 from nas.outcome import objectives
 from nas.policy import POLICIES as POLICIES  # the policies that a spec may name
-from nas.records import CandidateState, LedgerRecord
+from nas.records import CandidateRecord, CandidateState, LedgerRecord
 
 
 def search(
-    problem: Problem,
+    problem: TableProblem,
     seed: int,
     policy: str,
     make_suggester: MakeSuggester = by_tpe,
@@ -23,16 +24,21 @@ def search(
 
 
 def trace(searched: Replayed) -> Trace:
-    """What the records of a search say; what it had spent, by its account."""
-    records = {own.number: own for own in searched.candidates}
+    """What the records of a search say."""
+    return trace_of(searched.spec.minimize, searched.candidates, searched.ledger)
+
+
+def trace_of(minimize: Sequence[str], candidates: Iterable[CandidateRecord], ledger: Iterable[LedgerRecord]) -> Trace:
+    """What it had spent is by its account."""
+    records = {own.number: own for own in candidates}
     completed, stopped, spent = [], [], 0
-    for line in searched.ledger:
+    for line in ledger:
         if not _settles(line):
             continue
         spent += line.flops
         own = records[line.number or 0]
         if own.state is CandidateState.COMPLETED:
-            completed.append(Completed(spent, own.id, tuple(objectives(searched.spec.minimize, own))))
+            completed.append(Completed(spent, own.id, tuple(objectives(minimize, own))))
         else:
             stopped.append(Stopped(spent, own.id, own.train_flops_spent / own.train_flops_planned))
     return Trace(tuple(completed), tuple(stopped))

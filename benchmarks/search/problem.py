@@ -1,9 +1,10 @@
-"""The question that every method is asked: the candidates of a table, what their runs cost, and a budget."""
+"""The question that every method is asked: candidates, what their runs cost and give, and a budget."""
 
 import hashlib
 import json
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -20,6 +21,7 @@ from nas.candidate import Candidate
 from nas.cost import evaluation_flops, forward_flops
 from nas.curve import RUNGS, rung_steps
 from nas.forecast import Forecast
+from nas.outcome import in_log_costs
 from nas.pareto import hypervolume
 from nas.plan import Allowance, Plan
 from nas.search import prepare
@@ -37,7 +39,7 @@ class Entry:
     """A candidate that the gate admits, with its run.
 
     Attributes:
-        row: of the table.
+        row: of the table, where there is one.
         costs: the cost objectives.
         rung_flops, full_flops: of a score on the rungs' subset and on the whole validation text.
     """
@@ -55,28 +57,21 @@ class Entry:
         return forward_flops(self.candidate.architecture)
 
 
-@dataclass(frozen=True, eq=False)
-class Problem:
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Problem(ABC):
     """Under which all methods search.
 
     Attributes:
-        draw: which run of a candidate that was made with several seeds.
         spec: of a search with the problem's budget.
         entries: by the candidate's id, in the order of the space.
         lower: the same candidates trained to the end with less, the least first; empty where there are no such tables.
     """
 
-    table: Table
-    draw: int
     spec: SearchSpec
     space: Space
     forecast: Forecast
     entries: Mapping[str, Entry]
     lower: tuple["Problem", ...] = ()
-
-    @property
-    def corpus(self) -> str:
-        return str(self.table.about["corpus"])
 
     @property
     def budget(self) -> int:
@@ -91,12 +86,49 @@ class Problem:
 
     def price(self, own: str, rungs: Sequence[float] = ()) -> int:
         """FLOPs that a run to the end is planned to take, with scores at the rungs."""
-        entry = self.entries[own]
-        return entry.plan.train_flops + len(rung_steps(entry.plan.steps, rungs)) * entry.rung_flops + entry.full_flops
+        return _price(self.entries[own], rungs)
 
+    @abstractmethod
     def spent(self, own: str, progress: float, rungs: Sequence[float] = ()) -> int:
         """FLOPs of a run up to a progress, with scores at those of the rungs that it has passed by then; at the end
         with the score of the whole validation text. A run that diverged took what it took."""
+
+    @abstractmethod
+    def loss_at(self, own: str, progress: float) -> float | None:
+        """Bits per byte on the rungs' subset at a 16th of progress; ``None`` for a run that had diverged by then."""
+
+    @abstractmethod
+    def objectives(self, own: str) -> Objectives | None:
+        """Of a run to the end, in the order of the spec; ``None`` for one that diverged."""
+
+    def with_costs(self, own: str, loss: float) -> Objectives:
+        """In the order of the spec."""
+        costs = iter(self.entries[own].costs)
+        return tuple(loss if name == LOSS else next(costs) for name in self.spec.minimize)
+
+    # --- how good a front is ---
+
+    def hypervolume(self, front: Iterable[Objectives]) -> float:
+        """Of loss and the natural logarithm of each cost: a factor of cost counts the same everywhere."""
+        return hypervolume([self._scaled(own) for own in front], self._scaled(self.reference))
+
+    def _scaled(self, own: Objectives) -> Objectives:
+        return in_log_costs(self.spec.minimize, own)
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class TableProblem(Problem):
+    """Of the candidates of a table, each of which was trained.
+
+    Attributes:
+        draw: which run of a candidate that was made with several seeds.
+    """
+
+    table: Table
+    draw: int
+    lower: tuple["TableProblem", ...] = ()
+
+    def spent(self, own: str, progress: float, rungs: Sequence[float] = ()) -> int:
         entry = self.entries[own]
         steps, recorded = entry.plan.steps, int(self.table.steps[entry.row])
         step = min(recorded, -int(-progress * steps // 1))
@@ -108,27 +140,16 @@ class Problem:
         return flops
 
     def loss_at(self, own: str, progress: float) -> float | None:
-        """Bits per byte on the rungs' subset at a 16th of progress; ``None`` for a run that had diverged by then."""
         place = round(progress * EVALUATIONS) - 1
         return _number(self.table.validation[self.entries[own].row, place])
 
     def objectives(self, own: str) -> Objectives | None:
-        """Of a run to the end, in the order of the spec; ``None`` for one that diverged."""
-        entry = self.entries[own]
-        if (loss := _number(self.table.val_bpb[entry.row])) is None:
-            return None
-        costs = iter(entry.costs)
-        return tuple(loss if name == LOSS else next(costs) for name in self.spec.minimize)
+        loss = _number(self.table.val_bpb[self.entries[own].row])
+        return None if loss is None else self.with_costs(own, loss)
 
-    # --- how good a front is ---
-
-    def hypervolume(self, front: Iterable[Objectives]) -> float:
-        """Of loss and the natural logarithm of each cost: a factor of cost counts the same everywhere."""
-        return hypervolume([self._scaled(own) for own in front], self._scaled(self.reference))
-
-    def _scaled(self, own: Objectives) -> Objectives:
-        pairs = zip(self.spec.minimize, own, strict=True)
-        return tuple(value if name == LOSS else math.log(value) for name, value in pairs)
+    @property
+    def corpus(self) -> str:
+        return str(self.table.about["corpus"])
 
     @cached_property
     def whole(self) -> float:
@@ -144,7 +165,7 @@ class Problem:
         return digest.hexdigest()[:16]
 
 
-def problem(table: Table, draw: int = 0, lower: Iterable[Table] = (), share: float = SHARE) -> Problem:
+def problem(table: Table, draw: int = 0, lower: Iterable[Table] = (), share: float = SHARE) -> TableProblem:
     """The problem of a table, with a share of what all of it costs."""
     space = load_space(dict(table.about["space"]))
     compute, limits = int(table.about["compute"]), Limits()
@@ -152,31 +173,45 @@ def problem(table: Table, draw: int = 0, lower: Iterable[Table] = (), share: flo
     rows: dict[str, list[int]] = {}
     for place, name in enumerate(table.ids):
         rows.setdefault(name, []).append(place)
-    entries = {}
-    for knobs in points(space):
-        candidate = space.decode(knobs)
-        if appraiser.admits(candidate, Allowance(compute)):
-            several = rows[candidate.id]
-            row = several[draw % len(several)]
-            entries[candidate.id] = _entry(appraiser, candidate, knobs, row, compute)
-    spec = SearchSpec(
-        corpus=str(table.about["corpus"]),
-        space=dict(table.about["space"]),
-        budget=Budget(Total(10 * compute), CandidateBudget(compute), final=0.0),
-        limits=limits,
+    entries = entries_of(space, appraiser, compute, lambda own: rows[own][draw % len(rows[own])])
+    spec = spec_of(str(table.about["corpus"]), dict(table.about["space"]), 10 * compute, compute)
+    total = int(share * sum(_price(own, RUNGS) for own in entries.values()))
+    spec = replace(spec, budget=replace(spec.budget, total=Total(total)))
+    below = sorted(lower, key=lambda other: int(other.about["compute"]))
+    return TableProblem(
+        table=table,
+        draw=draw,
+        spec=spec,
+        space=space,
+        forecast=prepare(spec, space, appraiser),
+        entries=entries,
+        lower=tuple(problem(other, draw, share=share) for other in below),
+    )
+
+
+def spec_of(corpus: str, space: Mapping[str, Any], total: int, compute: int) -> SearchSpec:
+    """A search with so many FLOPs in total and for the training of a candidate."""
+    return SearchSpec(
+        corpus=corpus,
+        space=space,
+        budget=Budget(Total(total), CandidateBudget(compute), final=0.0),
         minimize=MINIMIZE,
         method=Method(policy="none"),
     )
-    own = Problem(table, draw, spec, space, prepare(spec, space, appraiser), entries)
-    total = int(share * sum(own.price(entry, RUNGS) for entry in entries))
-    spec = replace(spec, budget=replace(spec.budget, total=Total(total)))
-    below = sorted(lower, key=lambda other: int(other.about["compute"]))
-    return replace(
-        own,
-        spec=spec,
-        forecast=prepare(spec, space, appraiser),
-        lower=tuple(problem(other, draw, share=share) for other in below),
-    )
+
+
+def entries_of(space: Space, appraiser: Appraiser, compute: int, row: Callable[[str], int]) -> dict[str, Entry]:
+    """The candidates of a closed space that the gate admits; ``row`` is of a table, by the candidate's id."""
+    decoded = ((space.decode(knobs), knobs) for knobs in points(space))
+    return {
+        candidate.id: _entry(appraiser, candidate, knobs, row(candidate.id), compute)
+        for candidate, knobs in decoded
+        if appraiser.admits(candidate, Allowance(compute))
+    }
+
+
+def _price(entry: Entry, rungs: Sequence[float]) -> int:
+    return entry.plan.train_flops + len(rung_steps(entry.plan.steps, rungs)) * entry.rung_flops + entry.full_flops
 
 
 def _entry(appraiser: Appraiser, candidate: Candidate, knobs: Knobs, row: int, compute: int) -> Entry:
@@ -206,6 +241,6 @@ def corpora(folder: Path = FOLDER) -> list[str]:
     return [name for name in names if "-" not in name]
 
 
-def of_corpus(corpus: str, draw: int = 0, folder: Path = FOLDER) -> Problem:
+def of_corpus(corpus: str, draw: int = 0, folder: Path = FOLDER) -> TableProblem:
     names = [path.name.removesuffix(".json.xz") for path in sorted(folder.glob(f"{corpus}-*.json.xz"))]
     return problem(load(corpus, folder), draw, [load(name, folder) for name in names])

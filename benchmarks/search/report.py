@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from benchmarks.machine import table
 from benchmarks.profiling.report import paragraph
 from benchmarks.search.factorial import FIRST, PRUNERS, SAMPLERS, Cell
-from benchmarks.search.problem import Problem
+from benchmarks.search.problem import TableProblem
 from benchmarks.search.results import SHARES, Pair, Result, best_peer, pairs, to_target
 from nas.units import format_flops
 
@@ -34,7 +34,7 @@ and all of the budget.
 """
 
 
-def regrets(results: Iterable[Result], problem: Problem) -> str:
+def regrets(results: Iterable[Result], problem: TableProblem) -> str:
     """A row for each method, the best at last first."""
     rows = []
     for own in sorted(results, key=lambda result: (statistics.median(result.regret(1.0)), result.method)):
@@ -88,7 +88,7 @@ def factors(results: Sequence[Result]) -> str:
     return table(["sampler", "pruner", *(f"first: {first}" for first in FIRST)], rows)
 
 
-def budget(problem: Problem, seeds: int) -> str:
+def budget(problem: TableProblem, seeds: int) -> str:
     return (
         f"{len(problem.entries)} candidates, {format_flops(int(problem.table.about['compute']))} of training each; "
         f"budget {format_flops(problem.budget)}; {seeds} seeds; table `{problem.digest}`."
@@ -98,7 +98,7 @@ def budget(problem: Problem, seeds: int) -> str:
 def write_up(
     corpora: Mapping[str, Sequence[Result]],
     cells: Mapping[str, Sequence[Result]],
-    problems: Mapping[str, Problem],
+    problems: Mapping[str, TableProblem],
     ours: Sequence[str],
     peers: Sequence[str],
     notes: Sequence[str],

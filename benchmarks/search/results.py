@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from benchmarks.search.compare import Floats, bootstrap, holm, median, signed_rank
-from benchmarks.search.problem import Problem
+from benchmarks.search.problem import TableProblem
 from benchmarks.search.trace import Trace, history
 
 SHARES = (0.25, 0.5, 1.0)
@@ -46,7 +46,7 @@ class Result:
         return np.array([min(own, default=np.inf) for own in reached])
 
 
-def result(method: str, problems: Mapping[int, Problem], traces: Mapping[int, Trace]) -> Result:
+def result(method: str, problems: Mapping[int, TableProblem], traces: Mapping[int, Trace]) -> Result:
     """By the problem of each seed."""
     rows, histories, spent = [], [], []
     for seed, trace in traces.items():

@@ -12,12 +12,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from benchmarks import command as command_module
 from benchmarks.acm import main as acm_main
 from benchmarks.acm import searches
 from benchmarks.acm.figure import figure
 from benchmarks.acm.ladder import rungs
 from benchmarks.acm.multiplier import Ladder, Multiplier, Spent, acm, break_even, multiplier
 from benchmarks.acm.searches import Plan, Search
+from benchmarks.command import write_texts
 from nas.appraise import Appraiser
 from nas.data.corpora import Corpus
 from nas.data.texts import Texts
@@ -136,7 +138,7 @@ def test_a_rung_that_repeats_the_text_too_often_is_left_out(tiny_texts: Texts) -
 
 
 def test_the_spec_of_a_search_is_one(tmp_path: Path, tiny_texts: Texts) -> None:
-    files = searches.write_texts(tiny_texts.corpus, tmp_path)
+    files = write_texts(tiny_texts.corpus, tmp_path)
     spec = parse_spec(Plan("speedrun", 0.6, 0.04).spec(files, 10**12, 3))
     assert spec.budget.total.compute == 10**12
     assert (spec.budget.final, spec.budget.candidate.compute) == (0.6, 4 * 10**10)
@@ -189,7 +191,7 @@ def test_the_whole_command(
     assert picture.read_text().startswith("<svg ")
     assert "search space-0.5-0.1-8e+09-0" in said.err and "2 of 2: " in said.err
 
-    monkeypatch.setattr(searches.subprocess, "run", None)
+    monkeypatch.setattr(command_module.subprocess, "run", None)
     acm_main.main([*command, "--picture", str(picture)])
     assert out.read_text() == text
     assert "of 2: " not in capsys.readouterr().err.replace("of 1: search", ""), "no run of the dial is made again"

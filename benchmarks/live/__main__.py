@@ -1,0 +1,6 @@
+"""python -m benchmarks.live"""
+
+from benchmarks.live.main import main
+
+if __name__ == "__main__":  # processes that are spawned import this
+    main()

@@ -9,6 +9,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, replace
+from functools import partial
 from typing import Any
 
 from nas import outcome as outcomes
@@ -20,7 +21,7 @@ from nas.errors import InfeasibleError, NasError, StateError
 from nas.forecast import Forecast, allowance, final_allowance, forecast
 from nas.gate import Admitted, Rejected, Violation
 from nas.ledger import FINAL, SEARCH, Ledger
-from nas.plan import Plan, expected_excess
+from nas.plan import Allowance, Plan, expected_excess
 from nas.policy import POLICIES
 from nas.ports import Assignment, Done, Outcome, Store, Suggester, Wait
 from nas.propose import Proposal, Proposer
@@ -251,6 +252,7 @@ class Search:
             said = f"needs {format_seconds(plan.seconds)}, the search has {format_seconds(left)} left"
             needs = Violation("time", plan.seconds, left, said)
         self._closed, self._held = "", None
+        # whichever limit it is, a suggester is to learn that the candidate was too much
         excess = {**proposal.verdict.excess, "compute": max(needs.excess, 0.0) or 1.0}
         self._reject(replace(proposal, verdict=Rejected((needs,), excess)))
 
@@ -601,20 +603,8 @@ class Search:
         """The chosen candidate, scaled to the money that is left, dispatched; ``None`` when there is none."""
         free = self._ledger.balance(FINAL).free
         grant = final_allowance(self.spec, free, self.spec.budget.total.time - self.elapsed)
-        appraiser = self._devices.appraiser(device)
-
-        def scaled(own: CandidateRecord) -> tuple[Candidate, Plan]:
-            return appraiser.final_run(Candidate.from_dict(own.candidate), own.train_flops_planned, grant)
-
-        def expected(own: CandidateRecord) -> float:
-            candidate, plan = scaled(own)
-            return (
-                expected_excess(candidate, plan.train_flops, appraiser.texts.bytes_per_token)
-                if plan.steps
-                else math.inf
-            )
-
-        chosen = choose(self.spec, self._roster, expected)
+        scaled = partial(self._scaled, grant, device)
+        chosen = choose(self.spec, self._roster, lambda own: self._expected(*scaled(own)))
         if chosen is None:
             return None
         candidate, plan = scaled(chosen)
@@ -633,7 +623,7 @@ class Search:
             candidate=candidate.to_dict(),
             costs=self._appraiser.costs(candidate, plan),
             plan=plan.to_dict(),
-            reason=f"candidate {chosen.number} scaled to {format_flops(plan.train_flops)}",
+            reason=f"candidate {chosen.number} scaled to {format_flops(plan.train_flops)}" + self._luckier(chosen),
             train_flops_planned=plan.train_flops,
             started_at=self._now(),
         )
@@ -644,6 +634,24 @@ class Search:
             self._event("final", f"final run {number}: {record.reason}: {describe(candidate)}", number)
         self._devices.started(record)
         return self._assignment(record, attempt=0)
+
+    def _scaled(self, grant: Allowance, device: str, own: CandidateRecord) -> tuple[Candidate, Plan]:
+        origin = Candidate.from_dict(own.candidate)
+        return self._devices.appraiser(device).final_run(origin, own.train_flops_planned, grant)
+
+    def _expected(self, candidate: Candidate, plan: Plan) -> float:
+        """What a scaling law expects of a final run; the less the better."""
+        if plan.steps < 1:
+            return math.inf
+        return expected_excess(candidate, plan.train_flops, self._appraiser.texts.bytes_per_token)
+
+    def _luckier(self, chosen: CandidateRecord) -> str:
+        """Which candidate had a better loss than the chosen one, if any."""
+        best = choose(self.spec, self._roster)
+        if best is None or best.number == chosen.number:
+            return ""
+        by = (chosen.val_bpb or 0.0) - (best.val_bpb or 0.0)
+        return f"; candidate {best.number} was better by {by:.4f} bits per byte, which may be luck"
 
 
 def prepare(spec: SearchSpec, space: Space, appraiser: Appraiser) -> Forecast:

@@ -83,7 +83,11 @@ def test_it_ends_with_one_final_run_of_the_best(whole: World) -> None:
     assert choose(whole.spec, whole.candidates) == best
     assert finals[0].state is CandidateState.COMPLETED
     ties = {own.number for own in tied(best, searched(whole))}
-    assert finals[0].reason.split(" scaled to ")[0] in {f"candidate {number}" for number in ties}
+    chosen = finals[0].reason.split(" scaled to ")[0]
+    assert chosen in {f"candidate {number}" for number in ties}
+    assert (f"; candidate {best.number} was better by 0.0" in finals[0].reason) is (
+        chosen != f"candidate {best.number}"
+    )
     assert finals[0].val_bpb < best.val_bpb, "more money, better model"
 
 

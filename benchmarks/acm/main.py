@@ -31,8 +31,8 @@ from services.home import home
 
 ROOT = Path(__file__).parents[2]
 OUT, PICTURE = ROOT / "docs/results/acm.md", ROOT / "docs/images/acm.svg"
-BUDGETS = ("2.5TFLOP", "5TFLOP", "10TFLOP", "20TFLOP")
-LADDER = ("1.25TFLOP", "2.5TFLOP", "5TFLOP", "10TFLOP", "20TFLOP", "40TFLOP")
+BUDGETS = ("5TFLOP", "10TFLOP", "20TFLOP")
+LADDER = ("2.5TFLOP", "5TFLOP", "10TFLOP", "20TFLOP", "40TFLOP")
 
 ABOUT = """\
 Is it worth searching at all? The **dial** is what scaling rules choose for a budget: one run, no search. A search
@@ -101,8 +101,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--ladder", nargs="+", default=LADDER, help="training FLOPs of the dial's runs")
     parser.add_argument("--seeds", type=int, default=3, help="of each search and of each run of the dial")
     parser.add_argument("--space", default="speedrun")
-    parser.add_argument("--final", type=float, default=0.6, help="the final run's share of a budget")
-    parser.add_argument("--candidate", type=float, default=0.04, help="a candidate's training, as a share of a budget")
+    parser.add_argument("--final", type=float, default=0.8, help="the final run's share of a budget")
+    parser.add_argument("--candidate", type=float, default=0.06, help="a candidate's training, as a share of a budget")
     parser.add_argument("--workers", type=int, default=2, help="runs or searches at a time, of one thread each")
     parser.add_argument("--work", type=Path, help="folder for texts, runs and searches")
     parser.add_argument("--out", type=Path, default=OUT, help="file for the tables")

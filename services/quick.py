@@ -14,7 +14,12 @@ from services.device import backend_for, cores, precision_for, resolve_device, t
 from services.home import Home
 from services.profiles import Tell
 
-CANDIDATES = 16  # full trainings that the search's share should pay for
+CANDIDATES = 8  # full trainings that the search's share should pay for
+FINAL = 0.6
+"""Share of the final run: who says no more than this wants a model, and a longer final run of one of few candidates is
+better than a shorter one of the best of many (docs/decisions/0017-the-dial-and-the-final-run.md)."""
+ROOM = 1.5
+"""FLOPs that are allowed over those that fit the time, which is to bind."""
 Reference = str | Mapping[str, Any]
 
 
@@ -37,11 +42,11 @@ def quick_spec(
     layout = fastest(candidate, backend_for(device))
     request = ProbeRequest(candidate, layout, device=device, threads=threads, precision=precision_for(device))
     rate = step_flops(candidate) / probe(request).step_seconds * workers
-    total = max(1, int(1.5 * rate * seconds))
+    total = max(1, int(ROOM * rate * seconds))
     budget = Budget(
         total=Total(compute=total, time=seconds),
-        candidate=CandidateBudget(compute=max(1, int(total * 0.7 / 1.5 / CANDIDATES))),
-        final=0.3,
+        candidate=CandidateBudget(compute=max(1, int(total * (1 - FINAL) / ROOM / CANDIDATES))),
+        final=FINAL,
     )
     return SearchSpec(corpus, within_reach, budget, name="fit", method=Method(parallel=workers, seed=seed))
 

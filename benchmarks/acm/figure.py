@@ -37,7 +37,7 @@ def _axes(budgets: list[int]) -> Iterator[str]:
         yield f'<text x="{x:.1f}" y="{TOP + HEIGHT + 18}" text-anchor="middle">{format_flops(budget)}</text>'
     middle = f'x="{LEFT + WIDTH / 2}" y="{TOP + HEIGHT + 38}"'
     yield f'<text {middle} text-anchor="middle">total budget of the search</text>'
-    yield f'<text x="{LEFT + 6}" y="{_y(1.0) - 6:.1f}" fill="{VERMILION}">above: the search has paid for itself</text>'
+    yield f'<text x="{LEFT + 6}" y="{TOP + 14}" fill="{VERMILION}">above the line a search has paid for itself</text>'
     yield (
         f'<text x="16" y="{TOP + HEIGHT / 2}" text-anchor="middle" transform="rotate(-90 16 {TOP + HEIGHT / 2})">'
         "all-in compute multiplier</text>"
@@ -45,13 +45,19 @@ def _axes(budgets: list[int]) -> Iterator[str]:
 
 
 def _points(found: Mapping[int, Multiplier]) -> Iterator[str]:
+    """A triangle where the ladder can only tell that it is more, or less."""
     budgets = sorted(found)
     places = [(_x(budget, budgets), found[budget]) for budget in budgets]
-    line = " ".join(f"{x:.1f},{_y(own.value):.1f}" for x, own in places)
+    line = " ".join(f"{x:.1f},{_y(own.within(own.value)):.1f}" for x, own in places)
     yield f'<polyline points="{line}" fill="none" stroke="{BLUE}" stroke-width="2"/>'
     for x, own in places:
-        yield f'<path d="M{x:.1f},{_y(own.low):.1f}V{_y(own.high):.1f}" stroke="{BLUE}" stroke-width="2"/>'
-        yield f'<circle cx="{x:.1f}" cy="{_y(own.value):.1f}" r="4.5" fill="{BLUE}"/>'
+        low, middle, high = (_y(own.within(value)) for value in (own.low, own.value, own.high))
+        yield f'<path d="M{x:.1f},{low:.1f}V{high:.1f}" stroke="{BLUE}" stroke-width="2"/>'
+        if own.within(own.value) == own.value:
+            yield f'<circle cx="{x:.1f}" cy="{middle:.1f}" r="4.5" fill="{BLUE}"/>'
+        for value, at, way in ((own.high, high, -1), (own.low, low, 1)):
+            if own.within(value) != value:
+                yield f'<path d="M{x - 6:.1f},{at:.1f}h12l-6,{10 * way}z" fill="{BLUE}"/>'
 
 
 def _x(budget: int, budgets: list[int]) -> float:

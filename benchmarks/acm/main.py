@@ -148,7 +148,7 @@ def write_up(contest: Contest) -> list[str]:
         ),
         "ACM is the median over the seeds of a search; its interval is a bootstrap over searches and over the seeds "
         "of each rung. The FLOPs for a loss lie on a line between two rungs, in loss and log FLOPs. Nothing is "
-        "extrapolated: a loss that no rung reaches is beyond the ladder, one that the first rung betters is below it.",
+        "extrapolated: > says that no rung reaches the loss, < that the first one betters it.",
         f"All of it took {format_seconds(seconds)} of one thread.",
     ]
 
@@ -156,7 +156,7 @@ def write_up(contest: Contest) -> list[str]:
 def conclusion(found: Mapping[int, Multiplier]) -> str:
     largest = max(found)
     even = break_even({float(budget): own.value for budget, own in found.items()})
-    said = f"ACM at {format_flops(largest)}: {told(found[largest])}."
+    said = f"ACM at {format_flops(largest)}: {found[largest].told()}."
     if even is None:
         return f"{said} Up to there no search has paid for itself."
     if even == min(found):
@@ -164,21 +164,12 @@ def conclusion(found: Mapping[int, Multiplier]) -> str:
     return f"{said} Searches pay for themselves from about {format_flops(round(even))} on."
 
 
-def told(own: Multiplier) -> str:
-    return f"{number(own.value)} ({number(own.low)} to {number(own.high)})"
-
-
-def number(value: float) -> str:
-    """Of a multiplier; those beyond the ladder are no numbers."""
-    return "beyond the ladder" if value == float("inf") else "below the ladder" if value == 0 else f"{value:.2f}"
-
-
 def search_row(budget: int, own: Multiplier, found: Sequence[Found]) -> list[str]:
     spent = statistics.mean(each.flops + each.profile_flops for each in found)
     share = statistics.mean(each.final_flops / (each.flops + each.profile_flops) for each in found)
     return [
         format_flops(budget),
-        told(own),
+        own.told(),
         ", ".join(f"{each.test_bpb:.4f}" for each in found),
         format_flops(round(spent)),
         f"{share:.0%}",

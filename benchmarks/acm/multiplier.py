@@ -5,6 +5,7 @@ Letters: r rungs of the ladder, s seeds of a rung.
 
 import itertools
 import math
+import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -64,11 +65,29 @@ class Multiplier:
     """The median over searches, with the interval of a bootstrap over searches and over the ladder's seeds.
 
     ``inf`` and 0 where the ladder ends before, as `Ladder.flops_for`.
+
+    Attributes:
+        least, most: between which the ladder can tell; what is ``inf`` is above ``most``, what is 0 below ``least``.
     """
 
     value: float
     low: float
     high: float
+    least: float
+    most: float
+
+    def told(self) -> str:
+        low, high = self.number(self.low), self.number(self.high)
+        return f"{self.number(self.value)} ({low} to {high})"
+
+    def number(self, value: float) -> str:
+        if math.isinf(value):
+            return f"> {self.most:.2f}"
+        return f"< {self.least:.2f}" if value == 0 else f"{value:.2f}"
+
+    def within(self, value: float) -> float:
+        """What the ladder can tell of it."""
+        return min(max(value, self.least), self.most)
 
 
 def acm(ladder: Ladder, search: Spent) -> float:
@@ -85,7 +104,9 @@ def multiplier(ladder: Ladder, searches: Sequence[Spent], seed: int = 0) -> Mult
     ]
     tail = 100 * (1 - CONFIDENCE) / 2
     low, high = np.percentile(draws, [tail, 100 - tail], method="nearest")
-    return Multiplier(_median(ladder, searches), float(low), float(high))
+    spent = statistics.median(own.flops for own in searches)
+    ends = float(ladder.flops_r[0]) / spent, float(ladder.flops_r[-1]) / spent
+    return Multiplier(_median(ladder, searches), float(low), float(high), *ends)
 
 
 def _median(ladder: Ladder, searches: Sequence[Spent]) -> float:

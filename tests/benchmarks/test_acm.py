@@ -186,7 +186,7 @@ def test_the_whole_command(
     said = capsys.readouterr()
     text = out.read_text()
     assert asked == ["sotu"]
-    assert re.search(r"\*\*ACM at 8 GFLOP: (\d+\.\d\d|below the ladder|beyond the ladder) \(", text)
+    assert re.search(r"\*\*ACM at 8 GFLOP: ([<>] )?\d+\.\d\d \(", text)
     assert "| 500 MFLOP |" in text and "| 1 GFLOP |" in text
     assert picture.read_text().startswith("<svg ")
     assert "search space-0.5-0.1-8e+09-0" in said.err and "2 of 2: " in said.err
@@ -203,15 +203,25 @@ def test_a_search_that_fails_says_why(tmp_path: Path) -> None:
         searches.make([search], {"train": "x", "validation": "x", "test": "x"}, tmp_path, print, 1)
 
 
-@pytest.mark.parametrize("value", [0.0, 0.5, 1.0, 7.0, math.inf])
-def test_the_figure_draws_what_is_beyond_on_its_edge(value: float) -> None:
-    drawn = figure({10**12: Multiplier(value, 0.0, math.inf), 2 * 10**12: Multiplier(0.7, 0.5, 0.9)})
-    heights = [float(own) for own in re.findall(r'cy="([\d.]+)"', drawn)]
-    assert len(heights) == 2 and all(20 <= own <= 280 for own in heights)
-    assert "nan" not in drawn and "inf" not in drawn
+@pytest.mark.parametrize(
+    ("value", "said"), [(0.0, "< 0.25"), (0.5, "0.50"), (1.0, "1.00"), (math.inf, "> 2.00"), (2.0, "2.00")]
+)
+def test_what_the_ladder_cannot_tell_is_said_so(value: float, said: str) -> None:
+    own = Multiplier(value, 0.0, math.inf, 0.25, 2.0)
+    assert own.told() == f"{said} (< 0.25 to > 2.00)"
+    drawn = figure({10**12: own, 2 * 10**12: Multiplier(0.7, 0.5, 0.9, 0.25, 2.0)})
+    heights = [float(at) for at in re.findall(r'cy="([\d.]+)"', drawn)]
+    assert len(heights) == (1 if said[0] in "<>" else 2), "no point where none is known"
+    assert drawn.count('z" fill') == 2 and "nan" not in drawn and "inf" not in drawn
+
+
+def test_the_ends_of_the_ladder_are_over_what_a_search_spent() -> None:
+    found = multiplier(ladder(2.0, 1.8, 1.6), [Spent(2e12, 1.0)])
+    assert (found.value, found.least, found.most) == (math.inf, pytest.approx(0.5), pytest.approx(2.0))
 
 
 def test_the_figure_goes_up_with_the_multiplier() -> None:
-    found = {2**number * 10**12: Multiplier(own, own, own) for number, own in enumerate((0.2, 0.6, 1.1, 3.0))}
+    numbers = enumerate((0.2, 0.6, 1.1, 3.0))
+    found = {2**number * 10**12: Multiplier(own, own, own, 0.1, 4.0) for number, own in numbers}
     heights = [float(own) for own in re.findall(r'cy="([\d.]+)"', figure(found))]
     assert all(high > low for high, low in pairwise(heights))

@@ -55,9 +55,10 @@ def _points(found: Mapping[int, Multiplier]) -> Iterator[str]:
         yield f'<path d="M{x:.1f},{low:.1f}V{high:.1f}" stroke="{BLUE}" stroke-width="2"/>'
         if own.within(own.value) == own.value:
             yield f'<circle cx="{x:.1f}" cy="{middle:.1f}" r="4.5" fill="{BLUE}"/>'
-        for value, at, way in ((own.high, high, -1), (own.low, low, 1)):
-            if own.within(value) != value:
-                yield f'<path d="M{x - 6:.1f},{at:.1f}h12l-6,{10 * way}z" fill="{BLUE}"/>'
+        if math.isinf(own.high):
+            yield f'<path d="M{x - 6:.1f},{high:.1f}h12l-6,-10z" fill="{BLUE}"/>'
+        if own.low == 0:
+            yield f'<path d="M{x - 6:.1f},{low:.1f}h12l-6,10z" fill="{BLUE}"/>'
 
 
 def _x(budget: int, budgets: list[int]) -> float:

@@ -62,6 +62,7 @@ class Found:
         profile_flops: of the device's profile beside, which no search pays for.
         final_flops: of the final run alone.
         model: the final run's candidate, in words.
+        origin: of the candidate that it was scaled from: the dial, or proposed.
         epochs, val_bpb, test_bpb: of the final run.
         seconds: of the whole search.
     """
@@ -72,6 +73,7 @@ class Found:
     trained: int
     stopped: int
     model: str
+    origin: str
     epochs: float
     val_bpb: float
     test_bpb: float
@@ -118,6 +120,7 @@ def read(database: Path) -> Found:
         trained=sum(own.state is CandidateState.COMPLETED and own is not final for own in candidates),
         stopped=sum(own.state is CandidateState.STOPPED for own in candidates),
         model=describe(Candidate.from_dict(final.candidate)),
+        origin=str(next(own.origin for own in candidates if final.reason.startswith(f"candidate {own.number} "))),
         epochs=float(final.plan["epochs"]),
         val_bpb=final.val_bpb,
         test_bpb=final.test_bpb,

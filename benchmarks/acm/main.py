@@ -127,8 +127,8 @@ def write_up(contest: Contest) -> list[str]:
         f"Text: {contest.corpus}. Space: `{plan.space}`, {plan.final:.0%} of a budget for the final run, "
         f"{plan.candidate:.0%} for the training of one candidate; the dial chooses from the same space. No run of the "
         f"dial goes over the text more than {MOST_EPOCHS:g} times; a rung that would is left out. What the device's "
-        "profile took is counted to the search. Final models that were scaled from the dial of a candidate's budget owe "
-        "nothing to proposals: what they gain on the dial of the whole budget is that they were carried.",
+        "profile took is counted to the search. Final models that were scaled from the dial of a candidate's budget "
+        "owe nothing to proposals: what they gain on the dial of the whole budget is that they were carried.",
         "## Searches",
         table(
             [

@@ -14,7 +14,7 @@ from services.device import backend_for, cores, precision_for, resolve_device, t
 from services.home import Home
 from services.profiles import Tell
 
-CANDIDATES = 8  # full trainings that the search's share should pay for
+CANDIDATES = 12  # full trainings that the search's share should pay for
 FINAL = 0.6
 """Share of the final run: who says no more than this wants a model, and a longer final run of one of few candidates is
 better than a shorter one of the best of many (docs/decisions/0017-the-dial-and-the-final-run.md)."""

@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 import torch
 
+from benchmarks import runs
 from benchmarks.runs import Job, make
 from benchmarks.tabular.grid import COMPUTE, points, space
 from benchmarks.tabular.table import load
 from benchmarks.transfer import main as transfer
-from benchmarks.transfer import runs
 from benchmarks.transfer.contenders import QUARTILES, contenders, dialled, ranked_rows
 from benchmarks.transfer.order import Interval, Pair, Verdict, draw_means, kendall, noise, pairs, tau
 from nas.appraise import Appraiser

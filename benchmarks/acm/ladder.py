@@ -1,6 +1,6 @@
 """The dial at growing budgets: what scaling rules make of the same money, without a search."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -40,6 +40,6 @@ def _rung(budget: int, seeds: int, space: Space, appraiser: Appraiser, texts: Te
     return Rung(candidate, jobs, plan.epochs, plan.flops)
 
 
-def ladder(own: Sequence[Rung], scored: Mapping[Job, Scored], loss: Callable[[Scored], float]) -> Ladder:
-    losses = [[loss(scored[job]) for job in rung.jobs] for rung in own]
+def ladder(own: Sequence[Rung], scored: Mapping[Job, Scored]) -> Ladder:
+    losses = [[scored[job].test_bpb for job in rung.jobs] for rung in own]
     return Ladder(np.array([float(rung.flops) for rung in own]), np.array(losses))

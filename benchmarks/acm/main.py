@@ -53,7 +53,7 @@ class Contest:
 
     @property
     def ladder(self) -> Ladder:
-        return ladder(self.rungs, self.scored, lambda own: own.test_bpb)
+        return ladder(self.rungs, self.scored)
 
     @property
     def budgets(self) -> list[int]:

@@ -2,5 +2,5 @@
 
 from benchmarks.live.main import main
 
-if __name__ == "__main__":  # processes that are spawned import this
+if __name__ == "__main__":
     main()

@@ -19,9 +19,9 @@ from nas.appraise import Appraiser
 from nas.data.corpora import load_corpus
 from nas.data.texts import Texts
 from nas.forecast import allowance, forecast
-from nas.plan import expected_excess
 from nas.records import CandidateRecord, CandidateState, CurvePoint, Origin, SearchRecord, SearchState
 from nas.roster import Roster
+from nas.scaling import expected_excess
 from nas.space import Knobs, load_space
 from nas.spec import SearchSpec, parse_spec
 

@@ -17,10 +17,11 @@ from nas.appraise import Appraiser
 from nas.belief import Beliefs, Known
 from nas.candidate import Candidate
 from nas.encode import Encoding
-from nas.plan import Allowance, expected_excess
+from nas.plan import Allowance
 from nas.prune import Outlook
 from nas.records import CandidateRecord, Estimate, Prospects
 from nas.roster import Roster
+from nas.scaling import expected_excess
 from nas.space import Knobs, Space
 from nas.spec import LOSS
 from nas.surrogate import Surrogate

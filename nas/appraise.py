@@ -11,10 +11,11 @@ from nas.cost import Cost, cost, latency_ms_per_kb
 from nas.curve import RUNGS, rung_steps
 from nas.gate import MINIMUM_STEPS, Admitted, Needs, Rejected, Violation, admit
 from nas.native import not_native_because
-from nas.plan import Allowance, Compiles, Layout, Plan, Speed, TextFacts, lay_out, plan_run, scale
+from nas.plan import Allowance, Compiles, Layout, Plan, Speed, TextFacts, lay_out, plan_run
 from nas.ports import TextMeter
 from nas.predict import Predictor
 from nas.records import CandidateRecord, CandidateState, Origin, measured_cost
+from nas.scaling import scale
 from nas.spec import LATENCY, PEAK_MEMORY, TRAIN_SECONDS, Limits
 from nas.units import format_seconds
 

@@ -12,7 +12,8 @@ from nas.candidate import Candidate
 from nas.errors import InfeasibleError
 from nas.gate import Rejected
 from nas.pareto import reference_point
-from nas.plan import Allowance, Plan, dial, largest
+from nas.plan import Allowance, Plan
+from nas.scaling import dial, largest
 from nas.space import Knobs, Space
 from nas.spec import LOSS, SearchSpec
 from nas.units import format_flops, format_seconds

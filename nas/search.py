@@ -21,7 +21,7 @@ from nas.errors import InfeasibleError, NasError, StateError
 from nas.forecast import Forecast, allowance, final_allowance, forecast
 from nas.gate import Admitted, Rejected, Violation
 from nas.ledger import FINAL, SEARCH, Ledger
-from nas.plan import Allowance, Plan, expected_excess
+from nas.plan import Allowance, Plan
 from nas.policy import POLICIES
 from nas.ports import Assignment, Done, Outcome, Store, Suggester, Wait
 from nas.propose import Proposal, Proposer
@@ -42,6 +42,7 @@ from nas.records import (
 )
 from nas.recovery import abandon, cancel_candidate
 from nas.roster import Roster
+from nas.scaling import expected_excess
 from nas.space import Space
 from nas.spec import LATENCY, SearchSpec
 from nas.units import format_flops, format_seconds

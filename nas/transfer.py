@@ -1,4 +1,4 @@
-"""A candidate of a search carried to another budget by the rules of `nas.plan.scale`: what becomes of it, what binds.
+"""A candidate of a search carried to another budget by `nas.scaling.scale`: what becomes of it, and what binds.
 
 It is an extrapolation: nothing here has trained what comes out.
 """
@@ -10,7 +10,8 @@ from nas.appraise import Appraiser
 from nas.candidate import Architecture, Candidate, describe
 from nas.errors import InfeasibleError
 from nas.gate import MINIMUM_STEPS, Rejected
-from nas.plan import DEEPEST, WIDEST, Allowance, Plan, scale
+from nas.plan import Allowance, Plan
+from nas.scaling import DEEPEST, WIDEST, scale
 from nas.units import format_flops
 
 

@@ -19,7 +19,8 @@ from nas.errors import InfeasibleError, SpecError
 from nas.gate import Rejected
 from nas.measure.probe import ProbeRequest, probe
 from nas.outcome import INTERRUPTED
-from nas.plan import Allowance, Plan, Speed, dial, step_flops
+from nas.plan import Allowance, Plan, Speed, step_flops
+from nas.scaling import dial
 from nas.space import Space, load_space
 from nas.spec import Limits
 from nas.train.checkpoint import Checkpoint

@@ -7,9 +7,10 @@ from typing import Any
 from nas.adapters.memory_store import MemoryStore
 from nas.candidate import Candidate
 from nas.encode import Encoding
-from nas.plan import TextFacts, expected_excess
+from nas.plan import TextFacts
 from nas.records import CandidateRecord, CandidateState, CurvePoint, Origin, SearchRecord, SearchState
 from nas.roster import Roster
+from nas.scaling import expected_excess
 from nas.space import Knobs, Space, load_space
 
 SPACE = load_space(

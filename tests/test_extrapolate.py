@@ -8,7 +8,7 @@ from benchmarks.tabular.table import load
 from nas.candidate import Candidate
 from nas.encode import Encoding
 from nas.extrapolate import LEAST_RUNS, UNKNOWN, Drop, fit_drop
-from nas.plan import expected_excess
+from nas.scaling import expected_excess
 
 Floats = NDArray[np.float64]
 Runs = tuple[Floats, Floats, Floats]

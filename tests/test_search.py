@@ -21,13 +21,14 @@ from nas.gate import MINIMUM_STEPS
 from nas.ledger import FINAL, SEARCH
 from nas.outcome import objectives
 from nas.pareto import front_mask, knee
-from nas.plan import Plan, Speed, expected_excess
+from nas.plan import Plan, Speed
 from nas.policy import POLICIES, STARTUP, Policy
 from nas.ports import Assignment, Done, Driver, Outcome, Wait
 from nas.propose import RANDOM_AFTER
 from nas.prune import Outlook, Standing, decide
 from nas.records import CandidateRecord, CandidateState, CurvePoint, LedgerRecord, Origin, Verdict
 from nas.recovery import abandon
+from nas.scaling import expected_excess
 from nas.search import LEAST_SEARCHED, MAXIMUM_FAILED, MAXIMUM_LOST, Search, prepare
 from nas.space import Knobs, load_space
 from nas.spec import SearchSpec

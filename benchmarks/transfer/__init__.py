@@ -1,1 +1,1 @@
-"""Does the order of candidates at a small budget hold at a larger one, to which `nas.plan.scale` carries them?"""
+"""Does the order of candidates at a small budget hold at a larger one, to which `nas.scaling.scale` carries them?"""

@@ -8,7 +8,8 @@ from benchmarks.tabular.table import Table
 from nas.appraise import Appraiser
 from nas.candidate import Candidate
 from nas.errors import InfeasibleError
-from nas.plan import Allowance, dial
+from nas.plan import Allowance
+from nas.scaling import dial
 from nas.space import Space
 from nas.transfer import transfer
 from nas.units import format_flops

@@ -71,8 +71,8 @@ class Records:
         if candidate.id in self.taken:
             return
         self.taken.add(candidate.id)
-        excess = expected_excess(candidate, self.grant.flops, self.appraiser.texts.bytes_per_token)
-        loss = 0.5 + 0.08 * excess + self.rng.gauss(0.0, 0.02)
+        excess = expected_excess(candidate, self.grant.flops, self.appraiser.texts.facts)
+        loss = 1.5 + excess + self.rng.gauss(0.0, 0.02)
         costs = self.appraiser.costs(candidate, self.appraiser.plan(candidate, self.grant))
         state, origin = CandidateState.COMPLETED, Origin.PROPOSED
         record = CandidateRecord("s", number, candidate.id, origin, state, 0.0, candidate.to_dict(), knobs, costs, {})

@@ -126,7 +126,7 @@ class Advisor:
     def _final_excess(self, chosen: CandidateRecord, grant: Allowance) -> float:
         origin = Candidate.from_dict(chosen.candidate)
         candidate, plan = self._appraiser.final_run(origin, chosen.train_flops_planned, grant)
-        return expected_excess(candidate, max(1, plan.train_flops), self._appraiser.texts.bytes_per_token)
+        return expected_excess(candidate, max(1, plan.train_flops), self._appraiser.texts.facts)
 
     def _flops_of_a_run(self, known: Sequence[Known], points: Sequence[Point]) -> float:
         """A planned run's, times the share that those that ended took of their plans."""
@@ -159,7 +159,7 @@ class Advisor:
     # --- what may be proposed ---
 
     def _law(self, candidate: Candidate) -> float:
-        return expected_excess(candidate, self._grant.flops, self._appraiser.texts.bytes_per_token)
+        return expected_excess(candidate, self._grant.flops, self._appraiser.texts.facts)
 
     def _points(self, drawn: Iterable[tuple[Knobs, Candidate]]) -> list[Point]:
         """Those that the closed forms admit, each candidate once."""

@@ -73,7 +73,7 @@ def forecast(spec: SearchSpec, space: Space, appraiser: Appraiser) -> Forecast:
     admitted = [candidate for candidate in sampled if rough.admits(candidate, grant)]
     if not admitted:
         raise InfeasibleError(_cheapest_message(sampled, rough, grant))
-    chosen = dial(space, grant.flops, appraiser.texts.bytes_per_token, lambda c: rough.admits(c, grant))
+    chosen = dial(space, grant.flops, appraiser.texts.facts, lambda c: rough.admits(c, grant))
     biggest = largest(space, lambda c: rough.admits(c, grant))
     baselines = [space.decode(knobs) for knobs in (chosen, biggest) if knobs is not None]
     typical = space.decode(chosen) if chosen is not None else min(admitted, key=lambda c: appraiser.cost(c).params)

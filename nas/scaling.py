@@ -1,5 +1,5 @@
 """Scaling rules: what a law expects of a loss, which candidate the rules alone choose for a budget (the dial), and how
-how one is carried to another budget.
+one is carried to another budget.
 """
 
 import math
@@ -8,28 +8,61 @@ from dataclasses import replace
 
 from nas.candidate import Architecture, Candidate
 from nas.cost import forward_flops
-from nas.plan import step_flops
+from nas.plan import TextFacts, step_flops
 from nas.space import Knobs, Space, mlp_width
 
-# Hoffmann et al., arXiv 2203.15556, section 3.3 (approach 3): L(N, D) = E + A / N^alpha + B / D^beta.
-_A, _ALPHA, _B, _BETA = 406.4, 0.34, 410.7, 0.28
-BYTES_PER_LAW_TOKEN = 4.0  # the law's tokens are of a 32k vocabulary: about 4 bytes of English
+# The form is that of Tao et al., arXiv 2407.13623, section 3.4: what embeddings hold counts for itself, since at small
+# scale they are most of a model. Alpha is that of Hoffmann et al., arXiv 2203.15556; the others were fitted to runs of
+# 0.4 to 10 TFLOP on the shipped corpus (benchmarks.law), with beta set so that a run of 1e18 FLOPs gets about 20
+# tokens for each parameter, as Hoffmann et al. found.
+A, ALPHA, B, BETA, C, GAMMA = 3.48, 0.34, 313.0, 0.49, 136.0, 0.593
+REPEATS = 15.4
+"""Times that a text can be repeated until it teaches little more (Muennighoff et al., arXiv 2305.16264, section 5)."""
 ASPECT = 24  # width / depth that rules aim at; small models like to be deeper for their width than large ones
-EXPONENT = _BETA / (_ALPHA + _BETA)  # of the best N in compute, 0.45
+EXPONENT = 0.45  # of the best size in compute, head and layers together: what the law gives from 1 to 100 TFLOP
 WIDEST, DEEPEST = 8, 3  # times the width and the depth of a candidate that scaling looks at
 
-
-def law_excess(matrix_params: float, train_bytes: float) -> float:
-    """Predicted loss above the irreducible one (nats per token of the law); smaller is better."""
-    return float(_A * matrix_params**-_ALPHA + _B * (train_bytes / BYTES_PER_LAW_TOKEN) ** -_BETA)
+Facts = Callable[[int, int], TextFacts]
+"""Of a text, as a vocabulary and a context see it."""
 
 
-def dial(
-    space: Space, flops: int, bytes_per_token: Callable[[int], float], admits: Callable[[Candidate], bool]
-) -> Knobs | None:
+def law_excess(layer_params: float, head_params: float, train_bytes: float) -> float:
+    """Expected loss above the least possible, A / N^alpha + B / D^beta + C / H^gamma (bits per byte).
+
+    Args:
+        layer_params: N, of the layers, attention's products of activations with them.
+        head_params: H, vocabulary times width.
+        train_bytes: D, of text that was not seen before.
+    """
+    return float(A * layer_params**-ALPHA + B * train_bytes**-BETA + C * head_params**-GAMMA)
+
+
+def fresh_bytes(train_bytes: float, epochs: float) -> float:
+    """Bytes of new text that teach what ``epochs`` over ``train_bytes`` do (arXiv 2305.16264, equation 5)."""
+    if epochs <= 1:
+        return train_bytes * epochs
+    return train_bytes * (1 + REPEATS * (1 - math.exp(-(epochs - 1) / REPEATS)))
+
+
+def law_inputs(candidate: Candidate, flops: int, facts: Facts) -> tuple[float, float, float]:
+    """What `law_excess` asks of a run of ``flops``."""
+    own = candidate.architecture
+    text = facts(own.vocabulary, own.context)
+    tokens = flops / step_flops(candidate) * candidate.recipe.batch_tokens
+    head = float(own.vocabulary * own.width)
+    read = fresh_bytes(text.train_tokens * text.bytes_per_token, tokens / text.train_tokens)
+    return _matrix_params(own) - head, head, read
+
+
+def expected_excess(candidate: Candidate, flops: int, facts: Facts) -> float:
+    """`law_excess` of a run of ``flops``."""
+    return law_excess(*law_inputs(candidate, flops, facts))
+
+
+def dial(space: Space, flops: int, facts: Facts, admits: Callable[[Candidate], bool]) -> Knobs | None:
     """Knobs that scaling rules choose for ``flops``, the other knobs at the space's defaults.
 
-    Over widths and vocabularies, with the depth nearest to width / 24, the least `law_excess` among the candidates
+    Over widths and vocabularies, with the depth nearest to width / 24, the least `expected_excess` among the candidates
     that ``admits`` lets pass; ``None`` if it lets none pass.
     """
     depths = [int(depth) for depth in space.values("depth")]
@@ -39,7 +72,7 @@ def dial(
         own = candidate.architecture
         if own.depth != _rule_depth(own.width, depths) or not admits(candidate):
             continue
-        excess = expected_excess(candidate, flops, bytes_per_token)
+        excess = expected_excess(candidate, flops, facts)
         if best is None or excess < best[0]:
             best = (excess, knobs)
     return best[1] if best else None
@@ -48,18 +81,6 @@ def dial(
 def _rule_depth(width: int, depths: Sequence[int]) -> int:
     """The depth that comes nearest to the aspect that rules aim at."""
     return min(depths, key=lambda depth: abs(math.log(depth * ASPECT / width)))
-
-
-def expected_excess(candidate: Candidate, flops: int, bytes_per_token: Callable[[int], float]) -> float:
-    """`law_excess` of a run of ``flops``."""
-    return law_excess(*_law_inputs(candidate, flops, bytes_per_token(candidate.architecture.vocabulary)))
-
-
-def _law_inputs(candidate: Candidate, flops: int, bytes_per_token: float) -> tuple[float, float]:
-    """(parameters in matrix products, training bytes) of a run of ``flops``."""
-    forward = forward_flops(candidate.architecture)
-    tokens = flops / step_flops(candidate) * candidate.recipe.batch_tokens
-    return forward / (2 * candidate.architecture.context), tokens * bytes_per_token
 
 
 def largest(space: Space, admits: Callable[[Candidate], bool]) -> Knobs | None:

@@ -644,7 +644,7 @@ class Search:
         """What a scaling law expects of a final run; the less the better."""
         if plan.steps < 1:
             return math.inf
-        return expected_excess(candidate, plan.train_flops, self._appraiser.texts.bytes_per_token)
+        return expected_excess(candidate, plan.train_flops, self._appraiser.texts.facts)
 
     def _luckier(self, chosen: CandidateRecord) -> str:
         """Which candidate had a better loss than the chosen one, if any."""

@@ -175,7 +175,7 @@ def dial_plan(flops: int, corpus: str, space_name: str, memory: int | None) -> D
     texts = open_texts(corpus, max(int(context) for context in space.values("context")))
     appraiser = Appraiser(texts, Limits())
     grant = Allowance(flops, memory=memory)
-    knobs = dial(space, flops, texts.bytes_per_token, lambda candidate: appraiser.admits(candidate, grant))
+    knobs = dial(space, flops, texts.facts, lambda candidate: appraiser.admits(candidate, grant))
     if knobs is None:
         raise InfeasibleError(_nothing_fits(space, appraiser, grant))
     candidate = space.decode(knobs)

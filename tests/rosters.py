@@ -42,7 +42,7 @@ class Meter:
 
 
 def law(candidate: Candidate) -> float:
-    return expected_excess(candidate, FLOPS, Meter().bytes_per_token)
+    return expected_excess(candidate, FLOPS, Meter().facts)
 
 
 def encoding_of(space: Space = SPACE, points: Iterable[Knobs] = POINTS) -> Encoding:

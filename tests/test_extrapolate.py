@@ -97,7 +97,7 @@ def test_on_the_runs_of_the_table() -> None:
     texts, flops = TableTexts(table), int(table.about["compute"])
 
     def law(candidate: Candidate) -> float:
-        return expected_excess(candidate, flops, texts.bytes_per_token)
+        return expected_excess(candidate, flops, texts.facts)
 
     candidates = [own.decode(knobs) for knobs in table.knobs]
     encode = Encoding(own, law, candidates)

@@ -33,6 +33,7 @@ from nas.search import LEAST_SEARCHED, MAXIMUM_FAILED, MAXIMUM_LOST, Search, pre
 from nas.space import Knobs, load_space
 from nas.spec import SearchSpec
 from tests.helpers import SMALL, SPACE, SPEED, Fated, Simulation, Watched, World, Worlds, spec_of, study_of, timeless
+from tests.rosters import Meter
 
 
 @pytest.fixture
@@ -1145,7 +1146,7 @@ class Lawful(Simulation):
 
     @staticmethod
     def loss(own: Assignment) -> float:
-        return 1 + 0.05 * expected_excess(own.candidate, own.plan.train_flops, lambda vocabulary: 2.0)
+        return 1 + expected_excess(own.candidate, own.plan.train_flops, Meter().facts)
 
 
 def test_a_search_that_finds_its_split_ends_when_the_rest_is_worth_more(make: Worlds) -> None:

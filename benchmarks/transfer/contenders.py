@@ -61,7 +61,7 @@ def ranked_rows(table: Table) -> list[int]:
 def dialled(space: Space, appraiser: Appraiser, compute: int) -> Candidate:
     """What scaling rules choose from the space for a budget."""
     grant = Allowance(compute)
-    knobs = dial(space, compute, appraiser.texts.bytes_per_token, lambda own: appraiser.admits(own, grant))
+    knobs = dial(space, compute, appraiser.texts.facts, lambda own: appraiser.admits(own, grant))
     if knobs is None:
         raise InfeasibleError(f"no candidate of {space.name} fits {format_flops(compute)}")
     return space.decode(knobs)

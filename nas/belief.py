@@ -28,6 +28,9 @@ LEARNED_FROM = 384  # losses that the model holds, those nearest to the front: i
 DIVERGED = 0.1  # doubt of the loss that a run stands for whose own was not finite
 LEAST_ENDS = 6  # completed runs; before, no prediction stops anything
 CHEAPEST = 1e-9  # of a cost that has a logarithm
+MEASURED = (CandidateState.COMPLETED, CandidateState.DIVERGED)
+"""Whose ends speak for a run that may be stopped. Those of stopped runs are expected by the same drop as its own, so
+that its errors would confirm each other."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,7 +124,9 @@ class Beliefs:
             return None
         best = min(within, key=lambda other: float(other.record.val_bpb or math.inf))
         by_curve = self._drop(roster, ends, rung).predict(own.features[None], np.array([loss]))
-        by_like = self.model(self.belief(roster, others)).predict(own.features[None])
+        model = self.model(self.belief(roster, [other for other in others if other.record.state in MEASURED]))
+        like, doubt = model.predict(own.features[None])
+        by_like = like, np.hypot(doubt, model.noise)  # it is a measurement that is foreseen, not the function's value
         mean, deviation = _product(*((float(one[0]), float(two[0])) for one, two in (by_curve, by_like)))
         return Outlook(mean, deviation, float(best.record.val_bpb or math.inf), best.record.number)
 

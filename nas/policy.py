@@ -28,7 +28,7 @@ class Policy:
     seeds: int = 2
     margin: float = 0.1
     dominators: int = 1
-    deviations: float | None = 2.0
+    deviations: float | None = 3.0
     audit_share: float = 0.05
 
     @property

@@ -103,7 +103,7 @@ def test_a_final_plan_scores_the_test_split() -> None:
     own, allowance = appraiser(), Allowance(100 * STEP)
     plan, final = own.plan(CANDIDATE, allowance), own.plan(CANDIDATE, allowance, final=True)
     assert final.steps == plan.steps == 100
-    assert final.eval_flops - plan.eval_flops == pytest.approx(plan.eval_flops * 3 / 5)  # 3 rungs, then 2 and 3 more
+    assert final.eval_flops - plan.eval_flops == pytest.approx(plan.eval_flops * 3 / 6)  # 4 rungs, then 2 and 3 more
 
 
 @given(st.integers(0, 10**9), st.integers(0, 50))

@@ -12,7 +12,7 @@ from nas.belief import DIVERGED, LEARNED_FROM, LEAST_ENDS, Beliefs, _product
 from nas.data.texts import Texts
 from nas.extrapolate import UNKNOWN
 from nas.ports import Assignment
-from nas.records import CandidateRecord, CandidateState, Origin
+from nas.records import CandidateRecord, CandidateState, CurvePoint, Origin
 from nas.roster import Roster
 from nas.space import Knobs
 from tests.helpers import Simulation, Worlds, spec_of
@@ -260,6 +260,18 @@ def test_a_worse_loss_looks_worse() -> None:
         assert outlook is not None
         means.append(outlook.mean)
     assert means[0] < means[1] - 0.05 < means[2] - 0.1
+
+
+def test_what_was_stopped_does_not_confirm_itself() -> None:
+    """Neither its end, which is expected as that of the run in question is, nor that of one in training."""
+    roster, number = searched(9, HOPELESS, 0.25, 3.0)
+    alone = beliefs_of().outlook(roster, number, 0.25, 3.0)
+    for place, state in enumerate((CandidateState.STOPPED, CandidateState.TRAINING), start=number + 1):
+        roster.add(own_of(place, {**HOPELESS, "width": 64 if place % 2 else 48}, state=state))
+        roster.add_point(CurvePoint("s", place, 0, 1, 0.25, 1, 0.0, val_bpb=2.0, rung=0.25))
+    assert beliefs_of().outlook(roster, number, 0.25, 3.0) == alone
+    roster.update(number + 1, state=CandidateState.DIVERGED)
+    assert beliefs_of().outlook(roster, number, 0.25, 3.0) != alone, "that it diverged is known"
 
 
 @pytest.mark.parametrize("place", range(9))

@@ -55,7 +55,7 @@ def whole(tiny_texts: Texts, tmp_path_factory: pytest.TempPathFactory) -> Iterat
 def refusing(tiny_texts: Texts, tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     """A search by a sampler that has to learn what the gate refuses."""
     worlds = Worlds(tiny_texts, tmp_path_factory.mktemp("refusing"))
-    yield worlds(spec_of(method={"policy": "tpe"})).run()
+    yield worlds(spec_of(method={"policy": "tpe", "seed": 1})).run()
     worlds.close()
 
 
@@ -342,9 +342,9 @@ def test_nothing_is_begun_that_would_end_too_late(make: Worlds) -> None:
 @pytest.mark.parametrize(
     ("budget", "limit"),
     [
-        ({"total": {"compute": "1.1GFLOP"}, "final": 0}, r"compute: needs [\d.]+ MFLOP, allowed [\d.]+ MFLOP"),
+        ({"total": {"compute": "1.15GFLOP"}, "final": 0}, r"compute: needs [\d.]+ MFLOP, allowed [\d.]+ MFLOP"),
         (
-            {"total": {"compute": "9GFLOP", "time": "1300s"}, "final": 0},
+            {"total": {"compute": "9GFLOP", "time": "1400s"}, "final": 0},
             r"time: needs .+, the search has .+ left",
         ),
     ],

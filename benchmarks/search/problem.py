@@ -19,7 +19,7 @@ from benchmarks.tabular.training import EVALUATED
 from nas.appraise import Appraiser
 from nas.candidate import Candidate
 from nas.cost import evaluation_flops, forward_flops
-from nas.curve import RUNGS, rung_steps
+from nas.curve import rung_steps
 from nas.forecast import Forecast
 from nas.outcome import in_log_costs
 from nas.pareto import hypervolume
@@ -30,6 +30,8 @@ from nas.spec import LOSS, Budget, CandidateBudget, Limits, Method, SearchSpec, 
 
 SHARE = 0.25
 """Of what it would cost to train every candidate to the end."""
+SCORES = (0.125, 0.25, 0.5)
+"""On the way there, which that price contains. Budgets stay what they were however often a search looks."""
 MINIMIZE = (LOSS, "flops_per_byte")
 Objectives = tuple[float, ...]
 
@@ -175,7 +177,7 @@ def problem(table: Table, draw: int = 0, lower: Iterable[Table] = (), share: flo
         rows.setdefault(name, []).append(place)
     entries = entries_of(space, appraiser, compute, lambda own: rows[own][draw % len(rows[own])])
     spec = spec_of(str(table.about["corpus"]), dict(table.about["space"]), 10 * compute, compute)
-    total = int(share * sum(_price(own, RUNGS) for own in entries.values()))
+    total = int(share * sum(_price(own, SCORES) for own in entries.values()))
     spec = replace(spec, budget=replace(spec.budget, total=Total(total)))
     below = sorted(lower, key=lambda other: int(other.about["compute"]))
     return TableProblem(

@@ -15,6 +15,10 @@ from nas.policy import Policy
 from nas.records import Verdict
 
 
+COMPARED_FROM = 0.125
+"""The first rung at which losses alone say enough; before, larger candidates look worse than they are."""
+
+
 @dataclass(frozen=True, slots=True)
 class Standing:
     """A candidate at a rung: its loss there (bits per byte) and its costs, one per cost objective."""
@@ -73,7 +77,7 @@ def decide(
 
 def _dominated(rung: float, own: Standing, dominators: Sequence[Standing], policy: Policy) -> str:
     """Why it is to be stopped for what its peers were at the rung; empty when it is not."""
-    if len(dominators) < policy.dominators:
+    if rung < COMPARED_FROM or len(dominators) < policy.dominators:
         return ""
     best = min(dominators, key=lambda peer: (peer.loss, peer.number))
     return (

@@ -44,7 +44,7 @@ SPEC: dict[str, Any] = {
     "budget": {"total": {"compute": "3GFLOP"}, "final": 0.25, "candidate": {"compute": "250MFLOP"}},
     "limits": {"params": "30k"},
 }
-SMALL = {"total": {"compute": "1.5GFLOP"}}
+SMALL = {"total": {"compute": "1.7GFLOP"}}
 SPEED = Speed(seconds_per_flop=1e-9, seconds_per_element=0.0, seconds_per_operation=0.0)
 """A second for a GFLOP."""
 

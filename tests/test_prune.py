@@ -223,6 +223,14 @@ def test_what_is_expected_to_end_above_another(
     assert decision.inputs["outlook"] == (asdict(outlook) if outlook else None)
 
 
+def test_losses_alone_are_not_compared_too_soon() -> None:
+    """What is expected to end too high is stopped there all the same."""
+    beaten = [peer("I")]
+    early, later = (decide(rung, OWN, beaten, HOPE, 0) for rung in (0.0625, 0.125))
+    assert (early.verdict, later.verdict) == (Verdict.CONTINUE, Verdict.STOP)
+    assert decide(0.0625, OWN, beaten, HOPE, 0, EXPECTED).verdict is Verdict.STOP
+
+
 def test_what_is_expected_takes_the_place_of_the_margin() -> None:
     hopeful, beaten = Outlook(1.9, 0.1, 2.0, 7), [peer("I")]
     assert decide(0.25, OWN, beaten, HOPE, 0).verdict is Verdict.STOP

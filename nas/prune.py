@@ -14,7 +14,6 @@ from typing import Any
 from nas.policy import Policy
 from nas.records import Verdict
 
-
 COMPARED_FROM = 0.125
 """The first rung at which losses alone say enough; before, larger candidates look worse than they are."""
 

@@ -58,8 +58,7 @@ parameters in layers, H in the head, and D bytes of new text. The runs below, on
 on them (400 GFLOP, tied embeddings, which get a loss of their own) decide A, B, C and gamma; the nearer a run came to
 the best of its budget the more it counts. Alpha is that of Hoffmann et al. (arXiv 2203.15556). Beta is set by hand, as
 a law is to hold beyond what a CPU can train: with it a run of 1e18 FLOPs has about the 20 tokens a parameter that they
-found.
-The dial is what has the least loss by this law in a space."""
+found. The dial is what has the least loss by this law in a space."""
 
 
 @dataclass(frozen=True)
@@ -209,7 +208,6 @@ def write_up(own: Runs, tables: Runs) -> str:
                     for row in np.lexsort((own.losses, own.groups))
                 ],
             ),
-            "Command: `python -m benchmarks.law`",
         ]
     )
 
@@ -242,7 +240,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
         print(line, file=sys.stderr, flush=True)
 
     scored = runs.make(folder / "runs.jsonl", jobs, texts, say, given.workers)
-    publish(write_up(trained(scored, texts), of_table(of_corpus(CORPUS, 0))), given.out)
+    text = write_up(trained(scored, texts), of_table(of_corpus(CORPUS, 0)))
+    machines = "; ".join(sorted({own.machine for own in scored.values()}))
+    publish(f"{text}\n\nTrained on {machines}.\n\nCommand: `python -m benchmarks.law`", given.out)
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ import torch
 def machine(device: str = "cpu") -> str:
     """Processor, cores, threads and versions in one line."""
     facts = [
-        torch.cuda.get_device_name(device) if device.startswith("cuda") else processor(),
+        chip(device),
         f"{os.cpu_count()} cores, {torch.get_num_threads()} of them used",
         f"torch {torch.__version__}",
         f"Python {platform.python_version()}",
@@ -20,6 +20,11 @@ def machine(device: str = "cpu") -> str:
         date.today().isoformat(),
     ]
     return "; ".join(facts)
+
+
+def chip(device: str) -> str:
+    """The name of what computes."""
+    return torch.cuda.get_device_name(device) if device.startswith("cuda") else processor()
 
 
 def processor() -> str:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import torch
 
+from benchmarks.machine import chip
 from benchmarks.workers import pool
 from nas.candidate import Candidate, describe
 from nas.cost import cost
@@ -42,6 +43,7 @@ class Scored:
         epochs: over the training text.
         seconds: of wall clock.
         val_bpb, test_bpb: bits per byte of the whole splits.
+        machine: where it was made; empty where nobody noted it.
     """
 
     id: str
@@ -52,6 +54,7 @@ class Scored:
     seconds: float
     val_bpb: float
     test_bpb: float
+    machine: str = ""
 
     @property
     def key(self) -> tuple[str, int, int]:
@@ -59,24 +62,24 @@ class Scored:
 
 
 def make(
-    path: Path, jobs: Sequence[Job], texts: Texts, tell: Callable[[str], None], workers: int = 1
+    path: Path, jobs: Sequence[Job], texts: Texts, tell: Callable[[str], None], workers: int = 1, device: str = "cpu"
 ) -> dict[Job, Scored]:
     """The runs of all jobs; those that the file does not have are made now, the last first: it takes longest."""
     known = {own.key: own for own in _read(path)}
     missing = {job.key: job for job in reversed(jobs) if job.key not in known}
-    for number, (job, done) in enumerate(_made(list(missing.values()), texts, workers), 1):
+    for number, (job, done) in enumerate(_made(list(missing.values()), texts, workers, device), 1):
         known[job.key] = done
         _append(path, done)
         tell(f"{number} of {len(missing)}: {_line(job, done)}")
     return {job: known[job.key] for job in jobs}
 
 
-def _made(jobs: Sequence[Job], texts: Texts, workers: int) -> Iterator[tuple[Job, Scored]]:
+def _made(jobs: Sequence[Job], texts: Texts, workers: int, device: str) -> Iterator[tuple[Job, Scored]]:
     if workers == 1:
-        yield from ((job, _train(job, texts)) for job in jobs)
+        yield from ((job, _train(job, texts, device)) for job in jobs)
         return
     with pool(workers) as processes:
-        futures = {processes.submit(_train_there, job, texts.corpus, texts.folder): job for job in jobs}
+        futures = {processes.submit(_train_there, job, texts.corpus, texts.folder, device): job for job in jobs}
         yield from ((futures[own], own.result()) for own in as_completed(futures))
 
 
@@ -90,14 +93,14 @@ def plan_of(job: Job, texts: Texts) -> Plan:
     return plan_run(job.candidate, forms, facts, allowance, rungs=0, score_test=True, laid_out=(layout, 0))
 
 
-def _train_there(job: Job, corpus: Corpus, folder: Path) -> Scored:
+def _train_there(job: Job, corpus: Corpus, folder: Path, device: str) -> Scored:
     torch.set_num_threads(1)
-    return _train(job, Texts(corpus, folder))
+    return _train(job, Texts(corpus, folder), device)
 
 
-def _train(job: Job, texts: Texts) -> Scored:
+def _train(job: Job, texts: Texts, device: str) -> Scored:
     plan, began = plan_of(job, texts), time.monotonic()
-    *_, finish = train(Request(job.candidate, plan, job.seed, score_test=True, rungs=()), texts)
+    *_, finish = train(Request(job.candidate, plan, job.seed, device, score_test=True, rungs=()), texts)
     assert isinstance(finish, Finish)
     if finish.validation is None or finish.test is None:
         raise NasError(f"{describe(job.candidate)}, seed {job.seed}: {finish.kind}; there is nothing to compare")
@@ -110,6 +113,7 @@ def _train(job: Job, texts: Texts) -> Scored:
         seconds=time.monotonic() - began,
         val_bpb=finish.validation.bpb,
         test_bpb=finish.test.bpb,
+        machine=f"{chip(device)}, torch {torch.__version__}",
     )
 
 

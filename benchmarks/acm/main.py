@@ -32,7 +32,7 @@ from services.home import home
 ROOT = Path(__file__).parents[2]
 OUT, PICTURE = ROOT / "docs/results/acm.md", ROOT / "docs/images/acm.svg"
 BUDGETS = ("5TFLOP", "10TFLOP", "20TFLOP")
-LADDER = ("2.5TFLOP", "5TFLOP", "10TFLOP", "20TFLOP", "40TFLOP")
+LADDER = ("2.5TFLOP", "5TFLOP", "10TFLOP", "20TFLOP", "40TFLOP", "80TFLOP")
 
 ABOUT = """\
 Is it worth searching at all? The **dial** is what scaling rules choose for a budget: one run, no search. A search
@@ -85,7 +85,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     budgets = [parse_flops(budget, "--ladder") for budget in given.ladder]
     steps = rungs(budgets, given.seeds, load_space(given.space), Appraiser(texts, Limits(export="any")), texts)
     jobs = [job for rung in steps for job in rung.jobs]
-    scored = runs.make(folder / "dial.jsonl", jobs, texts, _say, given.workers)
+    scored = runs.make(folder / "dial.jsonl", jobs, texts, _say, given.workers, given.dial_device)
     contest = Contest(given.corpus, plan, steps, scored, found)
     command = shlex.join(["python", "-m", "benchmarks.acm", *(sys.argv[1:] if arguments is None else arguments)])
     drawn = f"![ACM over the total budget]({os.path.relpath(given.picture, given.out.parent)})"
@@ -104,6 +104,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--final", type=float, default=0.8, help="the final run's share of a budget")
     parser.add_argument("--candidate", type=float, default=0.06, help="a candidate's training, as a share of a budget")
     parser.add_argument("--workers", type=int, default=2, help="runs or searches at a time, of one thread each")
+    parser.add_argument("--dial-device", default="cpu", help="where the dial is trained; searches are on the CPU")
     parser.add_argument("--work", type=Path, help="folder for texts, runs and searches")
     parser.add_argument("--out", type=Path, default=OUT, help="file for the tables")
     parser.add_argument("--picture", type=Path, default=PICTURE, help="file for the figure")
@@ -119,7 +120,6 @@ def _say(line: str) -> None:
 
 def write_up(contest: Contest) -> list[str]:
     plan, found = contest.plan, contest.multipliers()
-    seconds = sum(own.seconds for own in contest.scored.values()) + sum(own.seconds for own in contest.found.values())
     return [
         "# The all-in compute multiplier",
         ABOUT,
@@ -144,13 +144,13 @@ def write_up(contest: Contest) -> list[str]:
         ),
         "## The dial",
         table(
-            ["training", "spent, with scores", "epochs", "test loss: mean, each seed", "candidate"],
+            ["training", "spent, with scores", "epochs", "test loss: mean, each seed", "candidate", "trained on"],
             [rung_row(own, contest.scored) for own in contest.rungs],
         ),
         "ACM is the median over the seeds of a search; its interval is a bootstrap over searches and over the seeds "
         "of each rung. The FLOPs for a loss lie on a line between two rungs, in loss and log FLOPs. Nothing is "
         "extrapolated: > says that no rung reaches the loss, < that the first one betters it.",
-        f"All of it took {format_seconds(seconds)} of one thread.",
+        f"The searches took {format_seconds(sum(own.seconds for own in contest.found.values()))} of one thread.",
     ]
 
 
@@ -188,4 +188,5 @@ def rung_row(own: Rung, scored: Mapping[runs.Job, runs.Scored]) -> list[str]:
         f"{own.epochs:.2f}",
         f"{statistics.mean(losses):.4f} ({each})",
         describe(own.candidate),
+        "; ".join(sorted({scored[job].machine for job in own.jobs})),
     ]

@@ -174,7 +174,7 @@ def test_a_quick_run_prints_its_tables_and_writes_them(
 ) -> None:
     """With losses by a formula in place of training, which has its own test."""
 
-    def score(job: Job, texts: Texts) -> runs.Scored:
+    def score(job: Job, texts: Texts, device: str) -> runs.Scored:
         loss = 2 - forward_flops(job.candidate.architecture) / 1e8 + job.seed / 1e4
         return runs.Scored(job.candidate.id, job.compute, job.seed, 1, 1.0, 1.0, loss, loss)
 

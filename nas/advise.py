@@ -113,15 +113,10 @@ class Advisor:
         volume = float(np.mean(self._worst - best)) or 1.0
         return Prospects(flops, len(chosen), _estimate(widening / volume), _estimate(falls))
 
-    def final_gain(self, roster: Roster, chosen: CandidateRecord, more: Allowance, less: Allowance) -> float:
+    def final_gain(self, chosen: CandidateRecord, more: Allowance, less: Allowance) -> float:
         """By how much lower the chosen candidate's final run is expected to end with ``more`` than with ``less``, in
-        bits per byte: by the scaling law, whose unit is what this search's own losses make of it."""
-        ends = [(own, own.record.val_bpb) for own in self._beliefs.known(roster) if own.record.val_bpb is not None]
-        expected = np.array([self._law(Candidate.from_dict(own.record.candidate)) for own, _ in ends])
-        spread = float(np.var(expected)) if len(ends) >= LEAST_KNOWN else 0.0
-        losses = np.array([loss for _, loss in ends])
-        unit = float(np.mean((expected - expected.mean()) * (losses - losses.mean()))) / spread if spread else 1.0
-        return max(0.0, unit) * (self._final_excess(chosen, less) - self._final_excess(chosen, more))
+        bits per byte, by the scaling law."""
+        return self._final_excess(chosen, less) - self._final_excess(chosen, more)
 
     def _final_excess(self, chosen: CandidateRecord, grant: Allowance) -> float:
         origin = Candidate.from_dict(chosen.candidate)

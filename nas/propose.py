@@ -108,7 +108,7 @@ class Proposer:
 
     def final_gain(self, chosen: CandidateRecord, more: Allowance, less: Allowance) -> float:
         """As `nas.advise.Advisor.final_gain`."""
-        return self._advisor.final_gain(self._roster, chosen, more, less)
+        return self._advisor.final_gain(chosen, more, less)
 
     def accept(self, proposal: Proposal, number: int) -> None:
         """The proposal has become the candidate of that number."""

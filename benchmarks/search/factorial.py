@@ -97,11 +97,11 @@ class Watched:
 
 
 class Halving(Watched):
-    """Ray Tune's ASHA on the loss, at the search's own rungs: 1/8, 1/4 and 1/2, the better half of which goes on."""
+    """Ray Tune's ASHA on the loss, at the search's own rungs, from 1/16 to 1/2, the better half of which goes on."""
 
     def __init__(self, driver: Driver) -> None:
         super().__init__(driver)
-        self._asha = AsyncHyperBandScheduler("progress", LOSS, "min", max_t=PARTS, grace_period=2, reduction_factor=2)
+        self._asha = AsyncHyperBandScheduler("progress", LOSS, "min", max_t=PARTS, grace_period=1, reduction_factor=2)
 
     def next(self, device: str = "") -> Assignment | Wait | Done:
         answer = super().next(device)

@@ -11,10 +11,11 @@ import torch
 
 from benchmarks.live import main as live_main
 from benchmarks.live import problem as live
-from benchmarks.live.main import Job, conclusion
+from benchmarks.live.main import Job, conclusion, levelled
 from benchmarks.live.problem import LiveProblem, live_problem
 from benchmarks.search.account import Account
 from benchmarks.search.peers import orders
+from benchmarks.search.trace import Completed, Stopped, Trace
 from nas.appraise import Appraiser
 from nas.cost import evaluation_flops
 from nas.curve import RUNGS
@@ -120,16 +121,34 @@ JOBS = [Job(method, seed, "c", "s", 1, 1, Path()) for seed in (0, 1) for method 
 
 
 @pytest.mark.parametrize(
-    ("volumes", "said"),
+    ("volumes", "ahead", "behind"),
     [
-        ([[0.5, 0.9, 1.0], [0.4, 0.9, 0.9], [0.5, 0.9, 1.0], [0.6, 0.8, 1.0]], "1 at 25%, 1 at 50%, 1 at 100%"),
-        ([[0.5, 0.9, 1.0], [0.4, 0.8, 0.9], [0.5, 0.9, 1.0], [0.4, 0.8, 0.9]], "2 at 25%, 2 at 50%, 2 at 100%"),
-        ([[0.1, 0.1, 0.1], [0.4, 0.8, 0.9], [0.1, 0.1, 0.1], [0.4, 0.8, 0.9]], "0 at 25%, 0 at 50%, 0 at 100%"),
+        ([[0.5, 0.9], [0.4, 0.9], [0.5, 0.9], [0.6, 0.8]], (1, 1), (1, 0)),
+        ([[0.5, 0.9], [0.4, 0.8], [0.5, 0.9], [0.4, 0.8]], (2, 2), (0, 0)),
+        ([[0.1, 0.1], [0.4, 0.1 + 1e-9], [0.1, 0.1], [0.4, 0.8]], (0, 0), (2, 1)),  # as good as alike
     ],
 )
-def test_who_is_ahead(volumes: list[list[float]], said: str) -> None:
+def test_who_is_ahead(
+    volumes: list[list[float]], ahead: tuple[int, int], behind: tuple[int, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(live_main, "SHARES", (0.25, 1.0))
     found = conclusion(dict(zip(JOBS, volumes, strict=True)))
-    assert found == f"Of 2 pairs of the same seed ours is ahead in {said} of the budget."
+    assert found == (
+        f"Of 2 pairs of the same seed ours is ahead in {ahead[0]} at 25%, {ahead[1]} at 100% of the budget, "
+        f"and behind in {behind[0]}, {behind[1]}."
+    )
+
+
+def test_luck_is_levelled_out() -> None:
+    """Of what several searches trained. A candidate of one alone keeps its loss; costs and FLOPs are as they were."""
+    traces = {
+        JOBS[0]: Trace((Completed(5, "a", (2.0, 7.0)), Completed(9, "b", (1.5, 8.0))), (Stopped(3, "c", 0.25),)),
+        JOBS[1]: Trace((Completed(4, "a", (2.2, 7.0)),)),
+    }
+    first, second = levelled(traces).values()
+    assert first.completed[0] == Completed(5, "a", (pytest.approx(2.1), 7.0))
+    assert first.completed[1] == Completed(9, "b", (1.5, 8.0)) and first.stopped == traces[JOBS[0]].stopped
+    assert second.completed == (Completed(4, "a", (pytest.approx(2.1), 7.0)),)
 
 
 def test_searches_have_files_of_their_own() -> None:

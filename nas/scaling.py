@@ -11,13 +11,13 @@ from nas.cost import forward_flops
 from nas.plan import TextFacts, step_flops
 from nas.space import Knobs, Space, mlp_width
 
-# The form is that of Tao et al., arXiv 2407.13623, section 3.4: what embeddings hold counts for itself, since at small
+# The form is the third approach of Tao et al., arXiv 2407.13623: what embeddings hold counts for itself, since at small
 # scale they are most of a model. Alpha is that of Hoffmann et al., arXiv 2203.15556; the others were fitted to runs of
 # 0.4 to 10 TFLOP on the shipped corpus (benchmarks.law), with beta set so that a run of 1e18 FLOPs gets about 20
 # tokens for each parameter, as Hoffmann et al. found.
 A, ALPHA, B, BETA, C, GAMMA = 3.48, 0.34, 313.0, 0.49, 136.0, 0.593
 REPEATS = 15.4
-"""Times that a text can be repeated until it teaches little more (Muennighoff et al., arXiv 2305.16264, section 5)."""
+"""How often a text can be repeated until it teaches little more (Muennighoff et al., arXiv 2305.16264: R_D*)."""
 ASPECT = 24  # width / depth that rules aim at; small models like to be deeper for their width than large ones
 EXPONENT = 0.45  # of the best size in compute, head and layers together: what the law gives from 1 to 100 TFLOP
 WIDEST, DEEPEST = 8, 3  # times the width and the depth of a candidate that scaling looks at
@@ -38,7 +38,7 @@ def law_excess(layer_params: float, head_params: float, train_bytes: float) -> f
 
 
 def fresh_bytes(train_bytes: float, epochs: float) -> float:
-    """Bytes of new text that teach what ``epochs`` over ``train_bytes`` do (arXiv 2305.16264, equation 5)."""
+    """Bytes of new text that teach what ``epochs`` over ``train_bytes`` do (arXiv 2305.16264: D')."""
     if epochs <= 1:
         return train_bytes * epochs
     return train_bytes * (1 + REPEATS * (1 - math.exp(-(epochs - 1) / REPEATS)))

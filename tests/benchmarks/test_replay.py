@@ -208,11 +208,11 @@ def test_a_draw_is_of_another_seed(austen: Table) -> None:
 @pytest.mark.parametrize(
     ("made", "scores", "charged"),
     [
-        (0.3, 4, 2),  # after two rungs, while it trained
-        (0.25, 3, 1),  # at a rung, before its score
-        (0.25, 4, 2),  # at a rung, by its score
-        (0.1875, 3, 1),  # by a score that a search does not make
-        (1.0, 15, 3),  # after the last step
+        (0.3, 4, 3),  # after three rungs, while it trained
+        (0.25, 3, 2),  # at a rung, before its score
+        (0.25, 4, 3),  # at a rung, by its score
+        (0.1875, 3, 2),  # by a score that a search does not make
+        (1.0, 15, 4),  # after the last step
     ],
 )
 def test_a_run_that_diverged(austen: Table, made: float, scores: int, charged: int) -> None:

@@ -21,7 +21,7 @@ from benchmarks.search.methods import METHODS, PEERS
 from benchmarks.search.peers import asha, halving
 from benchmarks.search.peers.asha import milestones
 from benchmarks.search.peers.grid import Grid
-from benchmarks.search.problem import Problem, corpora, of_corpus, problem
+from benchmarks.search.problem import SCORES, Problem, corpora, of_corpus, problem
 from benchmarks.search.report import factors, significance
 from benchmarks.search.results import Result, best_peer, pairs, result, to_target
 from benchmarks.search.shelf import About, Shelf
@@ -111,7 +111,7 @@ def test_a_run_that_diverged_costs_what_a_search_is_charged(austen: Table, small
 
 
 def test_the_budget_is_a_share_of_the_whole_table(austen: Table, small: Problem) -> None:
-    whole = sum(small.price(own, RUNGS) for own in small.entries)
+    whole = sum(small.price(own, SCORES) for own in small.entries)
     assert small.budget == int(SMALL * whole) and set(small.entries) <= set(austen.ids)
 
 

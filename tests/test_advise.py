@@ -102,15 +102,16 @@ def volume(points: Sequence[Knobs]) -> float:
 
 
 def test_it_finds_the_front_sooner_than_by_drawing() -> None:
+    """Though the law, which it begins with, expects more of the largest vocabulary than is planted."""
     found, by_lot = [], []
     for seed in range(6):
         advisor, roster = advisor_of(seed), completed(drawn(seed, 3))
         made = proposals(advisor, roster, 12, loss_of)
         found.append(sum(own in FRONT for own in made))
         by_lot.append(sum(own in FRONT for own in drawn(seed + 100, 12)))
-        assert volume([own.knobs for own in roster]) > volume(drawn(seed + 100, 15)), seed
+        assert volume([own.knobs for own in roster]) > max(0.88, volume(drawn(seed + 100, 15))), seed
     assert len(FRONT) < len(POINTS) / 5
-    assert sum(found) > 2 * sum(by_lot) and min(found) >= 1
+    assert sum(found) > 2 * sum(by_lot)
 
 
 @pytest.mark.parametrize(("better", "other"), [("muon", "adamw"), ("adamw", "muon")])

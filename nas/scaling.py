@@ -19,7 +19,7 @@ A, ALPHA, B, BETA, C, GAMMA = 3.48, 0.34, 313.0, 0.49, 136.0, 0.593
 REPEATS = 15.4
 """How often a text can be repeated until it teaches little more (Muennighoff et al., arXiv 2305.16264: R_D*)."""
 ASPECT = 24  # width / depth that rules aim at; small models like to be deeper for their width than large ones
-EXPONENT = 0.45  # of the best size in compute, head and layers together: what the law gives from 1 to 100 TFLOP
+EXPONENT = 0.45  # of the best size in compute, head and layers together; by the law 0.42 from 2.5 to 40 TFLOP
 WIDEST, DEEPEST = 8, 3  # times the width and the depth of a candidate that scaling looks at
 
 Facts = Callable[[int, int], TextFacts]

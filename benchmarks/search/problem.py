@@ -15,7 +15,6 @@ import numpy as np
 from benchmarks.tabular.grid import EVALUATIONS, points
 from benchmarks.tabular.replay import TableTexts
 from benchmarks.tabular.table import FOLDER, Table, load
-from benchmarks.tabular.training import EVALUATED
 from nas.appraise import Appraiser
 from nas.candidate import Candidate
 from nas.cost import evaluation_flops, forward_flops
@@ -137,7 +136,7 @@ class TableProblem(Problem):
         scored = rung_steps(steps, rungs)
         flops = step * entry.plan.step_flops + sum(at <= step and at < recorded for at in scored) * entry.rung_flops
         if step == recorded and recorded in (*scored, steps):  # the last score of the recorded run is asked for
-            before = sum(at < recorded for at in rung_steps(steps, EVALUATED)) * entry.rung_flops
+            before = sum(at < recorded for at in rung_steps(steps, self.table.evaluated)) * entry.rung_flops
             flops += int(self.table.eval_flops[entry.row]) - before
         return flops
 
@@ -238,11 +237,11 @@ def _number(value: Any) -> float | None:
 
 
 def corpora(folder: Path = FOLDER) -> list[str]:
-    """With a table of their own; those of smaller budgets bear the budget in their name."""
+    """With a table of the grid's own budget; those of others bear it in their name."""
     names = [path.name.removesuffix(".json.xz") for path in sorted(folder.glob("*.json.xz"))]
     return [name for name in names if "-" not in name]
 
 
 def of_corpus(corpus: str, draw: int = 0, folder: Path = FOLDER) -> TableProblem:
-    names = [path.name.removesuffix(".json.xz") for path in sorted(folder.glob(f"{corpus}-*.json.xz"))]
+    names = [path.name.removesuffix(".json.xz") for path in sorted(folder.glob(f"{corpus}-*-brief.json.xz"))]
     return problem(load(corpus, folder), draw, [load(name, folder) for name in names])

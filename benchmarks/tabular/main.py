@@ -11,9 +11,8 @@ from benchmarks.tabular import card
 from benchmarks.tabular.grid import COMPUTE, Run, runs, space
 from benchmarks.tabular.make import Job, make, texts
 from benchmarks.tabular.shelf import Shelf
-from benchmarks.tabular.table import FOLDER, facts_of, pack, table_of
-from nas.errors import SpecError
-from nas.units import format_flops, format_seconds, parse_flops
+from benchmarks.tabular.table import FOLDER, facts_of, name_of, pack, table_of
+from nas.units import format_seconds, parse_flops
 from services.home import home
 
 
@@ -22,6 +21,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("task", choices=["make", "status", "pack", "card"])
     parser.add_argument("--corpus", choices=NAMES, default="austen")
     parser.add_argument("--compute", default=f"{COMPUTE:g}", help="training FLOPs of a run")
+    brief = "no score but the last, on the rungs' subset, and one seed: runs that are only to be ranked"
+    parser.add_argument("--brief", action="store_true", help=brief)
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--workers", type=int, default=2, help="runs at a time, of one thread each")
     parser.add_argument("--limit", type=int, help="only so many runs, the first")
@@ -31,10 +32,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
         card.write()
         return
     folder = given.work or home().cache / "tabular"
-    shelf = Shelf(folder / f"{given.corpus}.jsonl")
     compute = parse_flops(given.compute, "--compute")
-    check_compute(shelf, compute)
-    wanted = [Job(run, given.corpus, folder, compute, given.device) for run in runs(space())[: given.limit]]
+    name = name_of(given.corpus, compute, given.brief)
+    shelf = Shelf(folder / f"{name}.jsonl")
+    chosen = runs(space(), repeated=0) if given.brief else runs(space())
+    wanted = [Job(run, given.corpus, folder, compute, given.device, given.brief) for run in chosen[: given.limit]]
     if given.task == "make":
         make(shelf, wanted, given.workers, lambda line: print(line, file=sys.stderr, flush=True))
     if given.task == "pack":
@@ -43,22 +45,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
             "compute": compute,
             "machine": machine(given.device),
             "space": space().to_dict(),
+            **({"brief": True} if given.brief else {}),
         }
-        facts = facts_of(texts(given.corpus, folder), space())
+        facts = facts_of(texts(given.corpus, folder, given.brief), space())
         kept = {job.run.key for job in wanted}
         own = [run for run in shelf if Run(run.knobs, run.seed).key in kept]
-        pack(table_of(own, about, facts), FOLDER / f"{given.corpus}.json.xz")
+        pack(table_of(own, about, facts), FOLDER / f"{name}.json.xz")
     print(
         f"{sum(job.run in shelf for job in wanted)} of {len(wanted)} runs are there: {shelf.path}{_left(shelf, wanted)}"
     )
-
-
-def check_compute(shelf: Shelf, compute: int) -> None:
-    """Raises `SpecError` when a run is there that was trained with another budget: a table is of one."""
-    for run in shelf:
-        if run.val_bpb is not None and run.steps != compute // run.step_flops:
-            rule = f"must be what the runs in {shelf.path} were made with; name another folder by --work"
-            raise SpecError("--compute", rule, format_flops(compute))
 
 
 def _left(shelf: Shelf, wanted: Sequence[Job]) -> str:

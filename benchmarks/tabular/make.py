@@ -13,7 +13,7 @@ import torch
 from benchmarks.corpora import corpus
 from benchmarks.tabular.grid import Run, space
 from benchmarks.tabular.shelf import Shelf
-from benchmarks.tabular.training import Trained, train_one
+from benchmarks.tabular.training import BriefTexts, Trained, train_one
 from benchmarks.workers import pool
 from nas.data.texts import Texts
 from nas.units import format_seconds
@@ -23,18 +23,24 @@ NICENESS = 19
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """What is to be trained where; ``cache`` keeps texts and tokenizers."""
+    """What is to be trained where; ``cache`` keeps texts and tokenizers, ``brief`` runs are scored by `BriefTexts`."""
 
     run: Run
     corpus: str
     cache: Path
     compute: int
     device: str
+    brief: bool = False
+
+    @property
+    def texts(self) -> Texts:
+        return texts(self.corpus, self.cache, self.brief)
 
 
 @cache
-def texts(name: str, folder: Path) -> Texts:
-    return Texts(corpus(name, folder / "packages"), folder)
+def texts(name: str, folder: Path, brief: bool = False) -> Texts:
+    kind = BriefTexts if brief else Texts
+    return kind(corpus(name, folder / "packages"), folder)
 
 
 def make(shelf: Shelf, wanted: Sequence[Job], workers: int, tell: Callable[[str], None]) -> None:
@@ -43,7 +49,7 @@ def make(shelf: Shelf, wanted: Sequence[Job], workers: int, tell: Callable[[str]
     if not missing:
         return
     for vocabulary in sorted({job.run.knobs["vocabulary"] for job in missing}):
-        texts(missing[0].corpus, missing[0].cache).shard("train", vocabulary)  # once, and not in each worker
+        missing[0].texts.shard("train", vocabulary)  # once, and not in each worker
     began = time.monotonic()
     with shelf.writing(), pool(workers, _become_worker) as processes:
         for number, done in enumerate(as_completed([processes.submit(_work, job) for job in missing]), 1):
@@ -60,7 +66,7 @@ def _become_worker() -> None:
 
 def _work(job: Job) -> Trained:
     candidate = space().decode(job.run.knobs)
-    return train_one(job.run, candidate, texts(job.corpus, job.cache), job.compute, job.device)
+    return train_one(job.run, candidate, job.texts, job.compute, job.device)
 
 
 def _line(trained: Trained) -> str:

@@ -268,6 +268,8 @@ def check(spec: SearchSpec, space: Space, table: Table) -> None:
     """Raises `SpecError` for what the table cannot answer: other candidates, another budget of theirs, time and memory,
     a final run."""
     compute, budget, limits = int(table.about["compute"]), spec.budget, spec.limits
+    if not table.evaluated:
+        raise SpecError("table", "must be of runs that were scored on their way", f"{table.about['corpus']}, brief")
     if any(not isinstance(knob.domain, Choice) for knob in space.knobs):
         raise SpecError("space", "must list the values of every knob", space.name)
     if not {space.decode(knobs).id for knobs in points(space)} <= set(table.ids):

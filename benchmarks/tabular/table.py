@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from benchmarks.tabular.grid import EVALUATIONS, Run
-from benchmarks.tabular.training import Trained
+from benchmarks.tabular.grid import COMPUTE, EVALUATIONS, Run
+from benchmarks.tabular.training import EVALUATED, Trained
 from nas.data.texts import Texts
 from nas.errors import NotFoundError
 from nas.plan import TextFacts
@@ -32,7 +32,8 @@ class Table:
     """Runs in columns; the shapes are (runs,) unless another one is named.
 
     Attributes:
-        about: corpus, compute of a run in FLOPs, machine, versions.
+        about: corpus, compute of a run in FLOPs, machine, versions; ``brief`` for runs that were scored at the end
+            alone, and then on the rungs' subset.
         facts: of the text, so that a plan can be made without it.
         knobs: of each run.
         val_bpb, val_error: of the whole validation split at the end; not a number for a loss that was not finite.
@@ -59,6 +60,17 @@ class Table:
 
     def __len__(self) -> int:
         return len(self.ids)
+
+    @property
+    def evaluated(self) -> tuple[float, ...]:
+        """Progress at which each run was scored on its way."""
+        return () if self.about.get("brief") else EVALUATED
+
+
+def name_of(corpus: str, compute: int, brief: bool = False) -> str:
+    """Of a table's file, which bears what is not the grid's own: ``austen``, ``austen-4000G``, ``austen-44G-brief``."""
+    other = "" if compute == COMPUTE else f"-{compute / 1e9:g}G"
+    return corpus + other + "-brief" * brief
 
 
 def facts_of(texts: Texts, space: Space) -> Facts:

@@ -7,6 +7,7 @@ from typing import Any
 from benchmarks.tabular.grid import EVALUATIONS, Run
 from nas.candidate import Candidate
 from nas.cost import cost
+from nas.data.evaluation import EvaluationSet
 from nas.data.texts import Texts
 from nas.errors import ProbeError
 from nas.measure.probe import ProbeRequest, probe
@@ -47,8 +48,21 @@ class Trained:
         return asdict(self)
 
 
+class BriefTexts(Texts):
+    """Validation text is the rungs' subset, for runs that are made only to be ranked: a score of all of it takes more
+    than they do."""
+
+    def evaluation(self, split: str, vocabulary: int, context: int, *, rung: bool = False) -> EvaluationSet:
+        return super().evaluation(split, vocabulary, context, rung=rung or split == "validation")
+
+
 def train_one(run: Run, candidate: Candidate, texts: Texts, compute: int, device: str = "cpu") -> Trained:
-    """Trains a point of the grid, which is that candidate, with exactly so many FLOPs, less what is left of a step."""
+    """Trains a point of the grid, which is that candidate, with exactly so many FLOPs, less what is left of a step.
+
+    With `BriefTexts` it is scored at its end alone, and its memory is not probed.
+    """
+    brief = isinstance(texts, BriefTexts)
+    evaluated = () if brief else EVALUATED
     vocabulary, context = candidate.architecture.vocabulary, candidate.architecture.context
     facts = texts.facts(vocabulary, context)
     own = cost(candidate, facts.bytes_per_token)
@@ -57,14 +71,14 @@ def train_one(run: Run, candidate: Candidate, texts: Texts, compute: int, device
         own,
         facts,
         Allowance(compute),
-        rungs=len(EVALUATED),
+        rungs=len(evaluated),
         precision=precision_for(device),
         laid_out=(fastest(candidate, backend_for(device)), 0),
     )
-    memory = _peak_memory(candidate, device)
+    memory = None if brief else _peak_memory(candidate, device)
     clock = time.process_time if device == "cpu" else time.monotonic
     began = clock()
-    *events, finish = train(Request(candidate, plan, run.seed, device, rungs=EVALUATED), texts, clock)
+    *events, finish = train(Request(candidate, plan, run.seed, device, rungs=evaluated), texts, clock)
     seconds = clock() - began
     assert isinstance(finish, Finish)
     reports = [event for event in events if isinstance(event, Report)]

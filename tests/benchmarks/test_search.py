@@ -48,17 +48,8 @@ def small(austen: Table) -> Problem:
 
 @pytest.fixture(scope="module")
 def lower(austen: Table) -> Problem:
-    """With tables of a ninth and a third of the compute, made up from the real one: the end of its runs at that part of
-    their progress."""
-    return problem(austen, lower=[_cut(austen, 9), _cut(austen, 3)], share=SMALL)
-
-
-def _cut(table: Table, part: int) -> Table:
-    about = {**table.about, "compute": int(table.about["compute"]) // part}
-    arrays = {name: own.copy() for name, own in vars(table).items() if isinstance(own, np.ndarray)}
-    arrays["steps"] = about["compute"] // table.step_flops
-    arrays["val_bpb"] = table.validation[:, round(16 / part) - 1]
-    return replace(table, about=about, **arrays)
+    """With the tables of a ninth and a third of the compute."""
+    return problem(austen, lower=[load("austen-133G-brief"), load("austen-44G-brief")], share=SMALL)
 
 
 def _diverged(table: Table, own: str, part: float) -> Table:

@@ -13,11 +13,11 @@ from benchmarks import corpora
 from benchmarks.tabular import card
 from benchmarks.tabular import table as tables
 from benchmarks.tabular.grid import COMPUTE, REPEATED, SEEDS, Run, points, runs, space
-from benchmarks.tabular.main import check_compute, main
+from benchmarks.tabular.main import main
 from benchmarks.tabular.shelf import Shelf
 from benchmarks.tabular.table import load, pack, table_of
 from benchmarks.tabular.training import Trained
-from nas.errors import CorpusError, NotFoundError, SpecError, StateError
+from nas.errors import CorpusError, NotFoundError, StateError
 from nas.plan import TextFacts
 
 TRAINED = Trained(
@@ -89,24 +89,42 @@ def test_a_real_run_is_made_once(tmp_path: Path, capsys: pytest.CaptureFixture[s
     assert [line.split(":")[0] for line in said.err.splitlines()] == ["1 of 1"]
     main(["status", *given[1:5], "--limit", "3", "--work", str(tmp_path)])
     assert re.match(r"1 of 3 runs are there: .*; \S+ m?s of processor time left", capsys.readouterr().out)
-    with pytest.raises(SpecError, match=r"--compute: must be what the runs in .*, found .400 GFLOP"):
-        main(["status", "--work", str(tmp_path)])
-    (made,) = Shelf(tmp_path / "austen.jsonl")
+    main(["status", "--work", str(tmp_path)])
+    assert capsys.readouterr().out.startswith("0 of 432 runs are there: "), "another budget is another table"
+    (made,) = Shelf(tmp_path / "austen-3G.jsonl")
     assert made.knobs == runs(space())[0].knobs and made.steps == 3_000_000_000 // made.step_flops
     assert made.val_bpb is not None and made.val_error is not None and 2 < made.val_bpb < 6
     assert made.validation and (made.peak_memory or 0) > 2**20 and made.seconds > 0
     assert made.train[-1][1] < made.train[0][1], "it learns"
 
 
-def test_runs_of_another_budget_are_not_mixed(tmp_path: Path) -> None:
-    shelf = Shelf(tmp_path / "austen.jsonl")
-    with shelf.writing():
-        shelf.put(TRAINED)  # 5 steps of 7 FLOPs
-        shelf.put(replace(TRAINED, seed=1, steps=2, val_bpb=None))  # its loss was not finite: it ended early
-    check_compute(shelf, 41)
-    for compute in (34, 42):
-        with pytest.raises(SpecError, match=r"--compute: must be what the runs in .*austen.jsonl were made with"):
-            check_compute(shelf, compute)
+def test_a_brief_run_is_scored_once_and_on_little(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """It is the same run: only less of it is looked at."""
+    given = ["make", "--compute", "3GFLOP", "--workers", "1", "--limit", "1", "--work", str(tmp_path)]
+    main(given)
+    main([*given, "--brief"])
+    (whole,), (brief,) = (Shelf(tmp_path / f"austen-3G{kind}.jsonl") for kind in ("", "-brief"))
+    assert (brief.id, brief.seed, brief.steps, brief.train) == (whole.id, whole.seed, whole.steps, whole.train)
+    assert brief.validation == [] and brief.peak_memory is None
+    assert brief.eval_flops < whole.eval_flops / 5
+    assert (
+        brief.val_bpb is not None and whole.val_bpb is not None and brief.val_bpb == pytest.approx(whole.val_bpb, 0.05)
+    )
+    main(["status", "--compute", "3GFLOP", "--brief", "--work", str(tmp_path)])
+    assert "1 of 384 runs are there: " in capsys.readouterr().out, "one seed of each candidate"
+
+
+@pytest.mark.parametrize(
+    ("compute", "brief", "name"),
+    [
+        (COMPUTE, False, "x"),
+        (COMPUTE, True, "x-brief"),
+        (4 * 10**12, False, "x-4000G"),
+        (44 * 10**9, True, "x-44G-brief"),
+    ],
+)
+def test_a_table_is_named_by_what_is_not_the_grids_own(compute: int, brief: bool, name: str) -> None:
+    assert tables.name_of("x", compute, brief) == name
 
 
 # --- the table ---
@@ -142,6 +160,18 @@ def test_the_table_in_the_repository_is_whole() -> None:
     assert (table.peak_memory > 2**20).all() and (table.seconds > 0).all()
     assert not np.isnan(table.validation).any()
     assert (table.validation[:, -1] < table.validation[:, 0]).all(), "every run learns"
+
+
+@pytest.mark.parametrize("corpus", ["austen", "shakespeare"])
+@pytest.mark.parametrize("part", [44, 133])
+def test_the_brief_tables_in_the_repository_are_whole(corpus: str, part: int) -> None:
+    table, whole = load(f"{corpus}-{part}G-brief"), load(corpus)
+    assert len(table) == 384 and set(table.ids) == set(whole.ids) and not table.seeds.any()
+    assert table.about["compute"] == part * 10**9 and (table.steps == part * 10**9 // table.step_flops).all()
+    assert table.evaluated == () and np.isnan(table.validation).all() and not table.peak_memory.any()
+    ends = dict(zip(whole.ids, whole.val_bpb, strict=True))
+    later = np.array([ends[own] for own in table.ids])
+    assert (table.val_bpb > later - 0.1).all() and np.median(table.val_bpb - later) > 0.05, "less money, more loss"
 
 
 def test_the_card_says_what_is_in_the_tables(tmp_path: Path) -> None:

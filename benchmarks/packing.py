@@ -31,7 +31,7 @@ from services.device import GPU_THREADS, cores, precision_for
 from services.ground import survey_again
 from services.home import Home
 from services.profiles import Profiles
-from services.worker.actor import gpu_share
+from services.worker.engine import gpu_share
 
 CPU_CORES = 2
 """That runs on a CPU share, however many there are."""

@@ -17,6 +17,8 @@ OVER_LIMIT = "over_limit"  # a limit on the result, by what was measured before 
 OUT_OF_MEMORY_EXCESS = 0.05  # by how much it is said to have needed more than there was
 INTERRUPTED = "interrupted"  # the candidate goes on another time, from its checkpoint
 ABANDONED = "abandoned"  # of an attempt whose driver died: nobody heard how it ended
+UNFINISHED = (STOPPED, LOST, INTERRUPTED)
+"""Ends that say nothing of what a run would have come to."""
 
 _STATES = {
     COMPLETED: CandidateState.COMPLETED,

@@ -4,6 +4,7 @@ Times are seconds since the epoch (UTC) as floats, FLOPs and bytes are integers,
 """
 
 import dataclasses
+import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -67,6 +68,8 @@ class RequestKind(StrEnum):
     STOP = "stop"  # start nothing new; what is in training finishes
     CANCEL = "cancel"  # end now
     ENQUEUE = "enqueue"  # train a candidate of the user
+    RESUME = "resume"  # go on, where nothing drives the search
+    STOP_CANDIDATE = "stop_candidate"  # train a candidate no further
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,6 +121,19 @@ class SearchRecord:
     started_at: float | None = None
     finished_at: float | None = None
     prospects: dict[str, Any] | None = None
+
+
+def queued_search(name: str, spec: Mapping[str, Any], setting: Mapping[str, Any], *, at: float) -> SearchRecord:
+    """A new search, whose id is made of its name and a few letters by lot."""
+    slug = "".join(c if c.isalnum() else "-" for c in name.lower()).strip("-") or "search"
+    return SearchRecord(
+        id=f"{slug[:40]}-{secrets.token_hex(3)}",
+        name=name,
+        state=SearchState.QUEUED,
+        created_at=at,
+        spec=dict(spec),
+        setting=dict(setting),
+    )
 
 
 @dataclass(frozen=True, slots=True)

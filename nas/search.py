@@ -110,6 +110,7 @@ class Search:
         self._to_adopt: list[int] = []  # given while a proposal was held: suggestions are named in order
         self._closed = ""  # why no further candidate is proposed
         self._cancelled = False
+        self._withdrawn: set[int] = set()
         self._failed_in_a_row = 0
         self._searching = all(line.kind != "transfer" for line in lines)
 
@@ -136,6 +137,20 @@ class Search:
         self._given.clear()
         for record in waiting:
             self._cancel(record)
+
+    def withdraw(self, number: int) -> str:
+        """Trains a candidate no further, and learns nothing from it; says what becomes of it. One in training ends with
+        its next report."""
+        if number in self._running:
+            self._withdrawn.add(number)
+            return "is trained no further"
+        for waiting in (self._unfinished, self._given):
+            for record in [own for own in waiting if own.number == number]:
+                waiting.remove(record)
+                self._cancel(record)
+                return "is cancelled"
+        known = next((own for own in self._roster if own.number == number), None)
+        return f"is {known.state} already" if known is not None else "is not there"
 
     def enqueue(self, candidate: Candidate) -> str:
         """Takes a given candidate, to be run before any other that is new; says what became of it."""
@@ -457,6 +472,9 @@ class Search:
         record = self._running.get(point.number)
         if record is None:
             raise StateError(f"candidate {point.number} of search {self.id} is not in training")
+        if point.number in self._withdrawn:
+            self._add_point(point)
+            return Verdict.STOP
         if point.rung is None or point.val_bpb is None or record.origin is Origin.FINAL:
             self._add_point(point)
             return Verdict.CONTINUE
@@ -514,6 +532,8 @@ class Search:
             raise StateError(f"candidate {outcome.number} of search {self.id} is not in training")
         if self._cancelled and outcome.kind == outcomes.INTERRUPTED:
             outcome = replace(outcome, kind=outcomes.CANCELLED)
+        if outcome.number in self._withdrawn and outcome.kind in outcomes.UNFINISHED:
+            outcome = replace(outcome, kind=outcomes.CANCELLED, detail="withdrawn")
         with self._store.transaction():
             self._end_attempt(record, outcome)
             lost = outcome.kind == outcomes.LOST and self._lost(outcome.number) < MAXIMUM_LOST

@@ -1,6 +1,5 @@
 """A search in the foreground: begun, driven here or on Ray, followed until it ends."""
 
-import secrets
 import signal
 import threading
 import time
@@ -14,11 +13,12 @@ from nas.adapters.inline_engine import InlineEngine
 from nas.errors import NasError, StateError, StorageError
 from nas.forecast import Forecast
 from nas.ports import Store
-from nas.records import SearchRecord, SearchState
+from nas.records import SearchRecord, queued_search
 from nas.spec import SearchSpec
-from services.ground import Ground, foresee, setting_of, survey, workshop_of
+from services.ground import Ground, workshop_of
 from services.home import Home
-from services.profiles import Here, Machine, Tell, profiles_of
+from services.profiles import Tell
+from services.worker.beginning import look_ahead
 from services.worker.driver import SearchDriver
 from services.worker.lease import held
 
@@ -49,31 +49,11 @@ def begin(
         agree: gets the forecast before anything is spent, and raises to refuse.
         fleet: of a cluster to train on; ``None`` for this machine.
     """
-    started = time.monotonic()
-    if fleet is None:
-        ground = survey(spec, base, home, tell)
-    else:
-        fleet.check_storage(home.storage)
-        ground = survey(spec, base, home, tell, fleet.devices(spec.device, spec.method.parallel))
-    machine: Machine = fleet or Here()
-    surveyed = time.monotonic()
-    profiles = [profiles_of(own, machine, store, tell) for own in ground.devices]
-    started += time.monotonic() - surveyed  # a profile is the device's: no search pays for it, nor with its time
-    found = foresee(ground, profiles[0], tell)
-    setting = setting_of(ground, profiles, found)
-    elapsed = time.monotonic() - started
-    agree(found)
-    slug = "".join(c if c.isalnum() else "-" for c in spec.name.lower()).strip("-") or "search"
-    record = SearchRecord(
-        id=f"{slug[:40]}-{secrets.token_hex(3)}",
-        name=spec.name,
-        state=SearchState.QUEUED,
-        created_at=time.time(),
-        spec=spec.to_dict(),
-        setting={"base": str(base.absolute()), "elapsed": elapsed, **setting},
-    )
+    found = look_ahead(home, store, spec, base, tell, fleet)
+    agree(found.forecast)
+    record = queued_search(spec.name, spec.to_dict(), found.setting, at=time.time())
     store.add_search(record)
-    return record, ground
+    return record, found.ground
 
 
 def drive_inline(

@@ -31,9 +31,10 @@ from services.profiles import Profiles, Tell, count_threads, describe
 
 @dataclass(frozen=True)
 class Ground:
-    """``devices`` are all of one kind; most machines have the first."""
+    """``devices`` are all of one kind; most machines have the first. Paths of the spec are relative to ``base``."""
 
     spec: SearchSpec
+    base: Path
     space: Space
     texts: Texts
     devices: tuple[Device, ...]
@@ -93,7 +94,7 @@ def survey(
     tell("tokenizers", f"{', '.join(map(str, vocabularies))} types")
     for vocabulary in vocabularies:
         texts.bytes_per_token(vocabulary)
-    return Ground(spec, space, texts, tuple(devices))
+    return Ground(spec, base, space, texts, tuple(devices))
 
 
 def survey_again(spec: SearchSpec, setting: Mapping[str, Any], home: Home, tell: Tell) -> Ground:

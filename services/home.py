@@ -32,6 +32,11 @@ class Home:
         return self.root / "artifacts"
 
     @property
+    def corpora(self) -> Path:
+        """Texts that a server was given."""
+        return self.root / "corpora"
+
+    @property
     def cache(self) -> Path:
         """Tokenizers and token files; may be deleted at any time."""
         return self.root / "cache"

@@ -1,106 +1,45 @@
-"""The driver of a search as a detached Ray actor: it lives on when the command that started it does not."""
+"""The driver of a search as a detached Ray actor: it lives on when the command that started it does not.
 
-import math
+Whoever starts one needs no torch: what drives is imported where it runs.
+"""
+
 import time
-from collections.abc import Mapping
-from functools import partial
-from pathlib import Path
+from contextlib import suppress
 from typing import Any
 
 import ray
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-from nas.adapters.sql.store import open_store
-from nas.adapters.tune.engine import TuneEngine
-from nas.adapters.tune.messages import Needs, Order
 from nas.errors import StateError
-from nas.plan import Plan
-from nas.ports import Assignment, Engine
-from nas.spec import parse_spec
-from services.ground import Ground, open_workshop, survey_again
 from services.home import Home
-from services.worker.driver import Note, SearchDriver, name_of
-from services.worker.fleet import Fleet
-from services.worker.lease import held
 
-GONE = "none"
-"""The machine of runs whose machines went away since they were asked for; they are handed out again."""
 END_SECONDS = 30.0
 """That Ray has to end an actor."""
+ANSWER_SECONDS = 2.0
+"""That an actor has to answer."""
 
 
 @ray.remote(num_cpus=0, max_restarts=0, max_task_retries=0)
 class DriverActor:
-    """Named after its search. Nothing restarts it but whoever wants the search to go on."""
+    """`services.worker.driving.Driving`, named after its search. Nothing restarts it but whoever wants the search to
+    go on."""
 
     def __init__(self) -> None:
-        self._lines: list[str] = []
-        self._driver: SearchDriver | None = None
-        self._interrupted = False
+        from services.worker.driving import Driving
+
+        self._driving = Driving()
 
     def drive(self, home: Home, search_id: str, cluster: bool, patient: bool) -> None:
-        """Until the search ends or pauses; raises what ended it. ``patient``: as `services.worker.lease.held`."""
-        store = open_store(home.database)
-        try:
-            record = store.search(search_id)
-            with held(store, search_id, self._lines.append, patient=patient) as lease:
-                ground = survey_again(parse_spec(record.spec), record.setting, home, lambda topic, line: None)
-                engine = partial(_engine, ground, Path(record.setting["base"]), home, cluster)
-                self._driver = SearchDriver(home, lease, search_id, ground, engine, self._lines.append)
-                if self._interrupted:
-                    self._driver.interrupt()
-                self._driver.run()
-        finally:
-            store.close()
+        self._driving.drive(home, search_id, cluster=cluster, patient=patient)
+
+    def drives(self) -> bool:
+        return self._driving.drives
 
     def interrupt(self) -> None:
-        """Asks for a pause, also where no request can be written."""
-        self._interrupted = True
-        if self._driver is not None:
-            self._driver.interrupt()
+        self._driving.interrupt()
 
     def said(self, after: int) -> list[str]:
-        """Lines that could not be recorded, from that number on."""
-        return self._lines[after:]
-
-
-def _engine(ground: Ground, base: Path, home: Home, cluster: bool, note: Note) -> Engine:
-    fleet = Fleet() if cluster else None
-    reuse = ground.device == "cpu"  # where there is no memory of a device to be given back
-    order, slots, there = (
-        partial(_order, ground, base, home, fleet),
-        partial(_slots, ground, fleet),
-        partial(_there, fleet),
-    )
-    return TuneEngine(order, slots, note, reuse=reuse, there=there)
-
-
-def _slots(ground: Ground, fleet: Fleet | None) -> Mapping[str, int]:
-    parallel = ground.spec.method.parallel
-    if fleet is None:
-        return {name_of(ground, ground.devices[0]): parallel}
-    shares = fleet.slots(ground.devices, parallel)
-    return {name_of(ground, own): shares[own.hardware] for own in ground.devices}
-
-
-def _there(fleet: Fleet | None, needs: Needs) -> bool:
-    return fleet is None or any(node.id in needs.nodes for node in fleet.nodes())
-
-
-def _order(ground: Ground, base: Path, home: Home, fleet: Fleet | None, assignment: Assignment) -> Order:
-    """With what the run was planned for: the threads, and a machine that has that very device."""
-    device = next(own for own in ground.devices if name_of(ground, own) == assignment.plan.device)
-    threads = device.all_threads if assignment.final else device.threads
-    bundle = {"CPU": float(threads)} if device.kind == "cpu" else {"CPU": 1.0, "GPU": gpu_share(assignment.plan)}
-    nodes = sorted(node.id for node in fleet.with_hardware(device)) or [GONE] if fleet is not None else []
-    fingerprint = ground.texts.corpus.fingerprint
-    workshop = partial(open_workshop, ground.spec, base, home, fingerprint, device)
-    return Order(assignment, workshop, Needs(bundle, tuple(nodes)))
-
-
-def gpu_share(plan: Plan) -> float:
-    """As Ray counts: in hundredths, rounded up."""
-    return math.ceil(round(plan.share * 100, 6)) / 100
+        return self._driving.said(after)
 
 
 def start(home: Home, search_id: str, *, cluster: bool, patient: bool) -> tuple[Any, Any]:
@@ -125,3 +64,31 @@ def end(name: str) -> None:
             return
         time.sleep(0.2)
     raise StateError(f"actor {name} of Ray does not end")
+
+
+def interrupt(search_id: str) -> None:
+    """Asks the driver of a search to pause, if there is one."""
+    with suppress(ValueError):
+        ray.get_actor(f"driver-{search_id}").interrupt.remote()
+
+
+def is_there(search_id: str) -> bool:
+    """Whether somebody has started an actor for a search that drives it, or is about to."""
+    try:
+        found = ray.get_actor(f"driver-{search_id}")
+    except ValueError:
+        return False
+    try:
+        return bool(ray.get(found.drives.remote(), timeout=ANSWER_SECONDS))
+    except ray.exceptions.GetTimeoutError:  # it is being made, or its machine is busy
+        return True
+    except ray.exceptions.RayError:
+        return False
+
+
+@ray.remote(num_cpus=0, max_retries=0)
+def generate(home: Home, search_id: str, number: int, prompt: str, tokens: int, temperature: float, seed: int) -> str:
+    """Text by a trained candidate."""
+    from services.worker.writing import write
+
+    return write(home, search_id, number, prompt, tokens, temperature, seed)

@@ -36,6 +36,7 @@ WAIT_SECONDS = 5.0
 """Between attempts to go on after a disk or a database refused."""
 OVER = (SearchState.COMPLETED, SearchState.CANCELLED)
 """States of a search with nothing left to drive."""
+ASKED_TO_PAUSE, INTERRUPTED = "asked to pause", "interrupted"
 
 Note = Callable[[int, str], None]
 
@@ -67,7 +68,7 @@ class SearchDriver:
 
     def interrupt(self) -> None:
         """Asks for a pause; may be called from a signal handler."""
-        self._asked = self._asked or "interrupted"
+        self._asked = self._asked or INTERRUPTED
 
     def run(self) -> SearchRecord:
         """The search's record as it ends. Errors of the search are recorded and raised; while a disk or the database
@@ -158,8 +159,11 @@ class SearchDriver:
     def _answer(self, search: Search, request: RequestRecord) -> str:
         match request.kind:
             case RequestKind.PAUSE:
-                self._asked = self._asked or "asked to pause"
+                self._asked = self._asked or ASKED_TO_PAUSE
                 return "pauses"
+            case RequestKind.RESUME:
+                self._asked = "" if self._asked == ASKED_TO_PAUSE else self._asked
+                return "goes on"
             case RequestKind.CANCEL:
                 self._asked = "cancelled"
                 search.cancel()
@@ -169,6 +173,8 @@ class SearchDriver:
                 return "stops: what is in training finishes, then the final run is made"
             case RequestKind.ENQUEUE:
                 return self._enqueue(search, request.content)
+            case RequestKind.STOP_CANDIDATE:
+                return search.withdraw(int(request.content["number"]))
 
     def _stop(self, search: Search) -> None:
         search.stop()
@@ -189,6 +195,8 @@ class SearchDriver:
         if self._asked == "cancelled":
             search.cancel()  # also what was interrupted since
             self._leave(SearchState.CANCELLED, "cancelled", search, finished_at=time.time())
+        elif self._asked == INTERRUPTED and self._record.setting.get("served"):
+            self._leave(SearchState.QUEUED, self._asked, search)  # its server goes on with it by itself
         elif self._asked:
             self._leave(SearchState.PAUSED, self._asked, search)
         else:
@@ -266,20 +274,27 @@ def open_suggester(home: Home, search_id: str, spec: SearchSpec, space: Space) -
 def cancel_paused(home: Home, store: Store, search_id: str) -> None:
     """Ends for good a search that nobody drives."""
     with held(store, search_id) as lease:
-        own, at = lease.store, time.time()
-        abandon(own, search_id, at)
-        record = own.search(search_id)
-        spec = parse_spec(record.spec)
-        ledger = Ledger(search_id, spec.budget.search_compute, spec.budget.final_compute, own.ledger(search_id))
+        cancel_held(home, lease.store, search_id)
+
+
+def cancel_held(home: Home, own: Store, search_id: str) -> None:
+    """Ends for good a search that is not at work; ``own`` is the store for the holder of its lease."""
+    at = time.time()
+    abandon(own, search_id, at)
+    record = own.search(search_id)
+    spec = parse_spec(record.spec)
+    ledger = Ledger(search_id, spec.budget.search_compute, spec.budget.final_compute, own.ledger(search_id))
+    candidates = own.candidates(search_id)
+    if candidates:  # one that was only submitted has neither them nor a space
         with closing(open_suggester(home, search_id, spec, load_space(record.setting["space"]))) as suggester:
             keys = suggester.keys()
-            for candidate in own.candidates(search_id):
+            for candidate in candidates:
                 if not candidate.state.terminal:
                     forget_checkpoint(home, cancel_candidate(own, ledger, candidate, at))
                     if candidate.number in keys:
                         suggester.forget(keys[candidate.number])
-        own.update_search(search_id, state=SearchState.CANCELLED, reason="cancelled", finished_at=at)
-        own.add_event(search_id, "cancelled", "cancelled", at=at, level="warning")
+    own.update_search(search_id, state=SearchState.CANCELLED, reason="cancelled", finished_at=at)
+    own.add_event(search_id, "cancelled", "cancelled", at=at, level="warning")
 
 
 def forget_checkpoint(home: Home, ended: CandidateRecord) -> None:

@@ -11,7 +11,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from nas.errors import LeaseError, StorageError
-from nas.ports import Store
+from nas.ports import PublicStore, Store
 from nas.records import LeaseRecord, SearchRecord, SearchState
 from nas.recovery import abandon
 
@@ -107,12 +107,18 @@ def sweep(store: Store) -> list[str]:
     return swept
 
 
-def is_driven(store: Store, search_id: str) -> bool:
+def is_driven(store: PublicStore, search_id: str) -> bool:
     """Whether a driver that may be alive holds the search's lease."""
     return driving(store, search_id) is not None
 
 
-def driving(store: Store, search_id: str) -> LeaseRecord | None:
+def is_attended(store: PublicStore, record: SearchRecord) -> bool:
+    """Whether somebody drives the search, or a server is going to."""
+    served = bool(record.setting.get("served")) and record.state in (SearchState.QUEUED, *DRIVEN)
+    return served or is_driven(store, record.id)
+
+
+def driving(store: PublicStore, search_id: str) -> LeaseRecord | None:
     """The lease of a driver that may be alive."""
     lease = store.lease(search_id)
     alive = lease is not None and store.now() < lease.expires_at and not is_dead(lease.holder)
@@ -129,8 +135,10 @@ def _put_in_order(store: Store, record: SearchRecord) -> None:
         with own.transaction():
             abandon(own, record.id, own.now())
             reason = f"its driver died ({former.holder})" if former else "its driver died"
-            own.update_search(record.id, state=SearchState.PAUSED, reason=reason, setting=setting)
-            own.add_event(record.id, "paused", reason, at=own.now(), level="warning")
+            # a server that it was submitted to goes on with it by itself
+            state = SearchState.QUEUED if record.setting.get("served") else SearchState.PAUSED
+            own.update_search(record.id, state=state, reason=reason, setting=setting)
+            own.add_event(record.id, str(state), reason, at=own.now(), level="warning")
     store.drop_lease(lease)
 
 

@@ -11,8 +11,8 @@ from nas.adapters.tune.engine import TuneEngine
 from nas.adapters.tune.messages import Needs, Order
 from nas.ports import Assignment
 from nas.records import CurvePoint, Verdict
-from services.worker.actor import gpu_share
 from services.worker.cluster import connected
+from services.worker.engine import gpu_share
 from tests.helpers import Watched, Worlds, spec_of
 
 # Ray and Tune warn of what is theirs to change.

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from nas.errors import SpecError, StateError
 from nas.plan import Plan
 from services.device import Device
-from services.worker.actor import gpu_share
+from services.worker.engine import gpu_share
 from services.worker.fleet import Fleet, Node, share_out
 
 EPYC, XEON = "AMD EPYC", "Intel Xeon"

@@ -17,7 +17,6 @@ from nas.forecast import Forecast
 from nas.records import CandidateState, Origin
 from nas.spec import load_spec, parse_spec
 from nas.train.artifact import FILES, publish_artifact
-from services import foreground
 from services.cli.access import trained_folder
 from services.cli.ahead import agree
 from services.cli.output import Format, emit_json
@@ -27,6 +26,7 @@ from services.foreground import begin
 from services.ground import survey_again
 from services.home import Home, home
 from services.profiles import Profiles, profiles_of
+from services.worker import beginning
 from services.worker.driver import best_of
 from tests.contracts.samples import CANDIDATE, POINT, SEARCH
 from tests.services.driving import Place
@@ -273,8 +273,8 @@ def test_what_a_profile_takes_is_not_of_the_search_s_time(place: Place, monkeypa
         moment += 3600
         return profiles_of(*given)
 
-    monkeypatch.setattr(foreground, "time", SimpleNamespace(monotonic=monotonic, time=time.time))
-    monkeypatch.setattr(foreground, "profiles_of", slowly)
+    monkeypatch.setattr(beginning, "time", SimpleNamespace(monotonic=monotonic, time=time.time))
+    monkeypatch.setattr(beginning, "profiles_of", slowly)
     home = Home(place.home, f"sqlite:///{place.home}/nas.db")
     store = open_store(home.database)
     spec = load_spec(place.folder / "tiny.yaml")

@@ -1,0 +1,86 @@
+"""A search driven in a process of its own, on Ray workers."""
+
+from functools import partial
+
+from nas.adapters.sql.store import open_store
+from nas.errors import LeaseError, NasError, StorageError
+from nas.ports import Store
+from nas.records import RequestKind, SearchState
+from nas.spec import parse_spec
+from services.ground import Ground, survey_again
+from services.home import Home
+from services.worker.beginning import prepare
+from services.worker.driver import SearchDriver, cancel_held
+from services.worker.engine import tune_engine
+from services.worker.fleet import Fleet
+from services.worker.lease import held
+
+
+class Driving:
+    """`drive` is for one thread, the others for any."""
+
+    def __init__(self) -> None:
+        self._lines: list[str] = []
+        self._driver: SearchDriver | None = None
+        self._interrupted = False
+        self.drives = True
+        """Until `drive` has ended, also before it has begun."""
+
+    def drive(self, home: Home, search_id: str, *, cluster: bool, patient: bool) -> None:
+        """Until the search ends or pauses; raises what ended it. ``patient``: as `services.worker.lease.held`."""
+        store = open_store(home.database)
+        fleet = Fleet() if cluster else None
+        try:
+            with held(store, search_id, self._lines.append, patient=patient) as lease:
+                if not _woken(home, lease.store, search_id):
+                    return
+                ground = _ground(home, lease.store, search_id, fleet)
+                engine = partial(tune_engine, ground, home, fleet)
+                self._driver = SearchDriver(home, lease, search_id, ground, engine, self._lines.append)
+                if self._interrupted:
+                    self._driver.interrupt()
+                self._driver.run()
+        finally:
+            self.drives = False
+            store.close()
+
+    def interrupt(self) -> None:
+        """Asks for a pause, also where no request can be written."""
+        self._interrupted = True
+        if self._driver is not None:
+            self._driver.interrupt()
+
+    def said(self, after: int) -> list[str]:
+        """Lines that could not be recorded, from that number on."""
+        return self._lines[after:]
+
+
+def _woken(home: Home, store: Store, search_id: str) -> bool:
+    """Takes up what was asked while nothing drove the search; whether it goes on."""
+    asked = {own.kind: own.sequence for own in store.requests(search_id, unanswered=True)}
+    if RequestKind.CANCEL in asked:
+        cancel_held(home, store, search_id)
+        store.answer_request(search_id, asked[RequestKind.CANCEL], "is cancelled", at=store.now())
+        return False
+    if RequestKind.RESUME in asked:
+        with store.transaction():
+            store.update_search(search_id, state=SearchState.QUEUED, reason="", finished_at=None)
+            store.answer_request(search_id, asked[RequestKind.RESUME], "goes on", at=store.now())
+    return True
+
+
+def _ground(home: Home, store: Store, search_id: str, fleet: Fleet | None) -> Ground:
+    """Of a search that goes on, or begins now. That there is none is recorded: nothing else would tell of it."""
+    record = store.search(search_id)
+    try:
+        if "forecast" not in record.setting:
+            return prepare(home, store, search_id, fleet)
+        return survey_again(parse_spec(record.spec), record.setting, home, lambda topic, line: None)
+    except (LeaseError, StorageError):
+        raise
+    except NasError as error:
+        at = store.now()
+        with store.transaction():
+            store.update_search(search_id, state=SearchState.FAILED, reason=str(error), finished_at=at)
+            store.add_event(search_id, "failed", str(error), at=at, level="warning")
+        raise

@@ -16,6 +16,9 @@ NasError                    anything this project raises on purpose      exit 1
 ├── StorageError            a disk or a database that refuses      exit 1
 │   ├── DiskFullError       no space left
 │   └── SchemaError         a database that is newer (or stranger) than this code
+├── UnreachableError        a server that does not answer      exit 7
+├── AccessError             a token that is missing, wrong or expired, or does not allow it      exit 4
+├── RefusedError            a server that will not: a quota, a rate, another version      exit 6
 └── MissingDependencyError  an optional package that is not installed      exit 1
 """
 
@@ -156,3 +159,37 @@ class SchemaError(StorageError):
 
 class MissingDependencyError(NasError):
     """An optional package that is not installed; the message names the extra that brings it."""
+
+
+class UnreachableError(NasError):
+    """A server that does not answer."""
+
+    exit_code = 7
+
+
+class AccessError(NasError):
+    """A token that is missing, wrong or expired, or does not allow what is asked.
+
+    Attributes:
+        known: whether the token is known, and holds: another one is needed all the same.
+    """
+
+    exit_code = 4
+
+    def __init__(self, message: str, *, known: bool = False) -> None:
+        self.known = known
+        super().__init__(message)
+
+
+class RefusedError(NasError):
+    """A server that will not: a quota, a rate, another version.
+
+    Attributes:
+        retry_after: seconds until the same may be asked again; ``None`` for what will not change by itself.
+    """
+
+    exit_code = 6
+
+    def __init__(self, message: str, *, retry_after: float | None = None) -> None:
+        self.retry_after = retry_after
+        super().__init__(message)

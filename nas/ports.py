@@ -92,7 +92,61 @@ class Tracer(Protocol):
         ...
 
 
-class Store(Protocol):
+class PublicStore(Protocol):
+    """What of a store is for everybody: to read, and to ask something of a search's driver.
+
+    Records are values: a caller may keep them, and changing the database never changes them.
+    Errors: `NotFoundError` for a missing search or candidate, `StorageError` when the database refuses.
+    """
+
+    def now(self) -> float:
+        """The time of day by the database's clock, which all that share the database share (SQLite: this machine's)."""
+        ...
+
+    def lease(self, search_id: str) -> LeaseRecord | None:
+        """The last lease of a search, also an expired one; ``None`` when there never was one."""
+        ...
+
+    def search(self, search_id: str) -> SearchRecord: ...
+
+    def searches(self) -> list[SearchRecord]:
+        """All searches, oldest first."""
+        ...
+
+    def candidate(self, search_id: str, number: int) -> CandidateRecord: ...
+
+    def candidates(self, search_id: str) -> list[CandidateRecord]:
+        """The candidates of a search by number; empty for an unknown search."""
+        ...
+
+    def attempts(self, search_id: str, number: int | None = None) -> list[AttemptRecord]: ...
+
+    def points(self, search_id: str, number: int | None = None) -> list[CurvePoint]:
+        """Curve points by (number, step, final)."""
+        ...
+
+    def decisions(self, search_id: str, number: int | None = None) -> list[DecisionRecord]:
+        """Decisions in the order they were made."""
+        ...
+
+    def ledger(self, search_id: str) -> list[LedgerRecord]:
+        """The account of a search by sequence."""
+        ...
+
+    def events(self, search_id: str, after: int = 0) -> list[EventRecord]: ...
+
+    def add_request(self, search_id: str, kind: RequestKind, content: Mapping[str, Any], *, at: float) -> RequestRecord:
+        """Ask something of the driver; the store gives it the next sequence number of its search, from 1."""
+        ...
+
+    def requests(self, search_id: str, *, unanswered: bool = False) -> list[RequestRecord]:
+        """The requests of a search in the order they were made; optionally only those without an answer."""
+        ...
+
+    def device_profile(self, fingerprint: str) -> dict[str, Any] | None: ...
+
+
+class Store(PublicStore, Protocol):
     """The truth about searches.
 
     Concurrency: any number of readers; the driver of a search, who holds its lease, is the only writer of its rows
@@ -105,10 +159,6 @@ class Store(Protocol):
 
     def transaction(self) -> AbstractContextManager[None]:
         """All writes inside happen together or not at all; may be nested (the outermost commits)."""
-        ...
-
-    def now(self) -> float:
-        """The time of day by the database's clock, which all that share the database share (SQLite: this machine's)."""
         ...
 
     def take_lease(
@@ -136,10 +186,6 @@ class Store(Protocol):
         """Let go: it expires now. Does nothing when another took it."""
         ...
 
-    def lease(self, search_id: str) -> LeaseRecord | None:
-        """The last lease of a search, also an expired one; ``None`` when there never was one."""
-        ...
-
     def fenced(self, lease: LeaseRecord) -> "Store":
         """This store for the holder of a lease: every write transaction, of whatever table, first makes sure that
         nobody took the lease, and nobody can until it has committed. An expired lease that nobody took will do.
@@ -153,25 +199,17 @@ class Store(Protocol):
         ...
 
     def add_search(self, record: SearchRecord) -> None: ...
-    def search(self, search_id: str) -> SearchRecord: ...
-    def searches(self) -> list[SearchRecord]:
-        """All searches, oldest first."""
-        ...
 
     def update_search(self, search_id: str, **changes: Any) -> SearchRecord:
         """Replace the named fields; returns the new record."""
         ...
 
     def add_candidate(self, record: CandidateRecord) -> None: ...
-    def candidate(self, search_id: str, number: int) -> CandidateRecord: ...
-    def candidates(self, search_id: str) -> list[CandidateRecord]:
-        """The candidates of a search by number; empty for an unknown search."""
-        ...
 
     def update_candidate(self, search_id: str, number: int, **changes: Any) -> CandidateRecord: ...
 
     def add_attempt(self, record: AttemptRecord) -> None: ...
-    def attempts(self, search_id: str, number: int | None = None) -> list[AttemptRecord]: ...
+
     def update_attempt(self, search_id: str, number: int, attempt: int, **changes: Any) -> AttemptRecord: ...
 
     def add_points(self, points: Sequence[CurvePoint]) -> None:
@@ -179,34 +217,14 @@ class Store(Protocol):
         work after a lost attempt never doubles a position."""
         ...
 
-    def points(self, search_id: str, number: int | None = None) -> list[CurvePoint]:
-        """Curve points by (number, step, final)."""
-        ...
-
     def add_decision(self, record: DecisionRecord) -> None: ...
-    def decisions(self, search_id: str, number: int | None = None) -> list[DecisionRecord]:
-        """Decisions in the order they were made."""
-        ...
 
     def add_ledger(self, records: Sequence[LedgerRecord]) -> None: ...
-    def ledger(self, search_id: str) -> list[LedgerRecord]:
-        """The account of a search by sequence."""
-        ...
 
     def add_event(
         self, search_id: str, kind: str, message: str, *, at: float, number: int | None = None, level: str = "info"
     ) -> EventRecord:
         """Append an event; the store gives it the next sequence number of its search, from 1."""
-        ...
-
-    def events(self, search_id: str, after: int = 0) -> list[EventRecord]: ...
-
-    def add_request(self, search_id: str, kind: RequestKind, content: Mapping[str, Any], *, at: float) -> RequestRecord:
-        """Ask something of the driver; the store gives it the next sequence number of its search, from 1."""
-        ...
-
-    def requests(self, search_id: str, *, unanswered: bool = False) -> list[RequestRecord]:
-        """The requests of a search in the order they were made; optionally only those without an answer."""
         ...
 
     def answer_request(self, search_id: str, sequence: int, answer: str, *, at: float) -> RequestRecord:
@@ -220,8 +238,6 @@ class Store(Protocol):
     def save_device_profile(self, fingerprint: str, profile: Mapping[str, Any], *, at: float) -> None:
         """Insert or replace."""
         ...
-
-    def device_profile(self, fingerprint: str) -> dict[str, Any] | None: ...
 
 
 @dataclass(frozen=True, slots=True)

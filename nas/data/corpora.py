@@ -21,7 +21,7 @@ from nas.data.hub import hub_reference, load_hub
 from nas.data.overlap import Overlap, overlap
 from nas.errors import CorpusError, SpecError
 
-__all__ = ["SPLITS", "Corpus", "Document", "Overlap", "check_long_enough", "load_corpus", "overlap"]
+__all__ = ["SPLITS", "Corpus", "Document", "Overlap", "check_long_enough", "files_of", "load_corpus", "overlap"]
 
 AUTO = "auto"
 
@@ -50,6 +50,15 @@ def load_corpus(reference: str | Mapping[str, Any], *, base: Path = Path("."), c
     return corpus
 
 
+def files_of(reference: str | Mapping[str, Any], base: Path) -> dict[str, list[Path]]:
+    """The files that a reference to files names, by split; splits that are to be carved have none.
+
+    Raises `SpecError` and `CorpusError` as `load_corpus`.
+    """
+    patterns = _patterns_by_split({"train": reference} if isinstance(reference, str) else reference)
+    return {split: [base / name for name in names] for split, names in _names(patterns, base).items()}
+
+
 def check_long_enough(corpus: Corpus, context: int) -> None:
     """Raises `CorpusError` unless training holds two contexts (at a byte a token) and both evaluation splits text.
 
@@ -66,16 +75,26 @@ def check_long_enough(corpus: Corpus, context: int) -> None:
 
 
 def _from_files(reference: Mapping[str, Any], base: Path) -> Corpus:
+    patterns = _patterns_by_split(reference)
+    names = _names(patterns, base)
+    documents = {split: tuple(_document(base / name, name) for name in names[split]) for split in names}
+    splits = documents | carve(documents["train"], [split for split in SPLITS if split not in names])
+    return Corpus(", ".join(patterns["train"]), **splits)
+
+
+def _patterns_by_split(reference: Mapping[str, Any]) -> dict[str, list[str]]:
     check_keys(reference, SPLITS)
     if "train" not in reference:
         raise SpecError("corpus", "must have the field train or huggingface", sorted(reference))
-    patterns = {split: _patterns(split, reference.get(split, AUTO)) for split in SPLITS}
+    return {split: _patterns(split, reference.get(split, AUTO)) for split in SPLITS}
+
+
+def _names(patterns: Mapping[str, list[str]], base: Path) -> dict[str, list[str]]:
+    """Files of the splits that are not to be carved."""
     given = [split for split in SPLITS if patterns[split] != [AUTO] or split == "train"]
     names = {split: _matches(split, patterns[split], base) for split in given}
     _check_disjoint(names, base)
-    documents = {split: tuple(_document(base / name, name) for name in names[split]) for split in given}
-    splits = documents | carve(documents["train"], [split for split in SPLITS if split not in given])
-    return Corpus(", ".join(patterns["train"]), **splits)
+    return names
 
 
 def _patterns(split: str, value: object) -> list[str]:

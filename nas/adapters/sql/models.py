@@ -51,7 +51,7 @@ def _of_candidate() -> ForeignKeyConstraint:
 
 
 class Search(Base):
-    """See `nas.records.SearchRecord`."""
+    """See `nas.records.SearchRecord`; ``revision`` rises with every change to it or to what belongs to it."""
 
     __tablename__ = "searches"
 
@@ -66,12 +66,14 @@ class Search(Base):
     started_at: Mapped[float | None]
     finished_at: Mapped[float | None]
     prospects: Mapped[dict[str, Any] | None]
+    revision: Mapped[int] = mapped_column(server_default="0")
 
 
 class Candidate(Base):
-    """See `nas.records.CandidateRecord`."""
+    """See `nas.records.CandidateRecord`; ``revision`` is that of its search when anything of it changed."""
 
     __tablename__ = "candidates"
+    __table_args__ = (Index(None, "search_id", "revision"),)
 
     search_id: Mapped[SearchId]
     number: Mapped[int] = mapped_column(primary_key=True)
@@ -98,6 +100,7 @@ class Candidate(Base):
     artifact: Mapped[str]
     started_at: Mapped[float | None]
     finished_at: Mapped[float | None]
+    revision: Mapped[int] = mapped_column(server_default="0")
 
 
 class Attempt(Base):
@@ -219,4 +222,34 @@ class DeviceProfile(Base):
 
     fingerprint: Mapped[str] = mapped_column(primary_key=True)
     profile: Mapped[dict[str, Any]]
+    at: Mapped[float]
+
+
+class Token(Base):
+    """See `nas.adapters.sql.tokens.TokenRecord`. Of the secret only its hash is kept."""
+
+    __tablename__ = "tokens"
+
+    id: Mapped[str] = mapped_column(primary_key=True)
+    sha256: Mapped[str] = mapped_column(unique=True)
+    kind: Mapped[str]
+    name: Mapped[str]
+    scope: Mapped[str]
+    created_at: Mapped[float]
+    expires_at: Mapped[float | None]
+    used_at: Mapped[float | None]
+    revoked_at: Mapped[float | None]
+    parent: Mapped[str]
+
+
+class Answer(Base):
+    """What a request with an idempotency key came to, so that the same request again comes to the same.
+    ``owner`` is the token that asked."""
+
+    __tablename__ = "answers"
+
+    owner: Mapped[str] = mapped_column(primary_key=True)
+    key: Mapped[str] = mapped_column(primary_key=True)
+    digest: Mapped[str]
+    search_id: Mapped[str]
     at: Mapped[float]

@@ -9,13 +9,14 @@ from dataclasses import dataclass, fields
 from functools import partial
 from typing import Any, ClassVar, Generic, Protocol, TypeVar
 
-from sqlalchemy import Column, ColumnElement, Connection, Engine, Table, and_, func, insert, select, update
+from sqlalchemy import Column, ColumnElement, Connection, Engine, Table, and_, delete, func, insert, select, update
 
 from nas.adapters.sql import leases, schema
 from nas.adapters.sql.dialects import clock, insert_into
 from nas.adapters.sql.engine import create, redacted_url, sqlalchemy_url
 from nas.adapters.sql.errors import refusals
 from nas.adapters.sql.models import Base
+from nas.adapters.sql.revisions import touch
 from nas.adapters.sql.transactions import Transactions
 from nas.errors import NotFoundError, StateError
 from nas.records import (
@@ -94,6 +95,11 @@ class SqlStore:
         """The address with its password, in SQLAlchemy's form."""
         return self._engine.url.render_as_string(hide_password=False)
 
+    @property
+    def transactions(self) -> Transactions:
+        """For those who read and write beside the store, in the same database and the same transactions."""
+        return self._open
+
     def close(self) -> None:
         """Close all connections. The store is not to be used any more."""
         self._engine.dispose()
@@ -148,6 +154,11 @@ class SqlStore:
     def update_search(self, search_id: str, **changes: Any) -> SearchRecord:
         return self._update(_SEARCH, changes, id=search_id)
 
+    def delete_search(self, search_id: str) -> None:
+        """With everything that belongs to it; does nothing for one that is not there."""
+        with self._open.write() as connection, self._open.refusals(f"search {search_id!r}"):
+            connection.execute(delete(_SEARCH.table).where(_SEARCH.table.c.id == search_id))
+
     def add_candidate(self, record: CandidateRecord) -> None:
         self._add(_CANDIDATE, [record])
 
@@ -175,6 +186,8 @@ class SqlStore:
         with self._open.write() as connection:
             for point in points:
                 self._replace(connection, _POINT.table, to_dict(point), _POINT.parent)
+            for number in {(point.search_id, point.number) for point in points}:
+                touch(connection, _POINT.table.name, dict(zip(("search_id", "number"), number, strict=True)))
 
     def points(self, search_id: str, number: int | None = None) -> list[CurvePoint]:
         """Curve points by (number, step, final)."""
@@ -202,6 +215,7 @@ class SqlStore:
             sequence = _next_sequence(connection, _EVENT.table, search_id)
             record = EventRecord(search_id, sequence, at, kind, message, number, level)
             statement = insert(_EVENT.table).values(to_dict(record)).returning(*_EVENT.columns)
+            touch(connection, _EVENT.table.name, to_dict(record))
             return EventRecord(**connection.execute(statement).mappings().one())
 
     def events(self, search_id: str, after: int = 0) -> list[EventRecord]:
@@ -214,6 +228,7 @@ class SqlStore:
             sequence = _next_sequence(connection, _REQUEST.table, search_id)
             record = RequestRecord(search_id, sequence, kind, dict(content), at)
             statement = insert(_REQUEST.table).values(to_dict(record)).returning(*_REQUEST.columns)
+            touch(connection, _REQUEST.table.name, to_dict(record))
             return RequestRecord(**connection.execute(statement).mappings().one())
 
     def requests(self, search_id: str, *, unanswered: bool = False) -> list[RequestRecord]:
@@ -228,6 +243,7 @@ class SqlStore:
         statement = statement.values(answered_at=at, answer=answer)
         with self._open.write() as connection, self._open.refusals(row):
             found = connection.execute(statement.returning(*_REQUEST.columns)).mappings().one_or_none()
+            touch(connection, _REQUEST.table.name, key)
         if found is None:
             raise StateError(f"{row} has an answer already: {self._one(_REQUEST, **key).answer}")
         return RequestRecord(**found)
@@ -250,6 +266,7 @@ class SqlStore:
                 values = to_dict(record)
                 with self._open.refusals(kind.label.format(**values), kind.parent.format(**values)):
                     connection.execute(insert(kind.table).values(values))
+                    touch(connection, kind.table.name, values)
 
     def _replace(self, connection: Connection, table: Table, values: Mapping[str, Any], parent: str = "") -> None:
         statement = insert_into(connection, table).values(values)
@@ -285,6 +302,7 @@ class SqlStore:
         statement = update(kind.table).where(_matches(kind, key)).values(**changes).returning(*kind.columns)
         with self._open.write() as connection, self._open.refusals(row):
             found = connection.execute(statement).mappings().one_or_none()
+            touch(connection, kind.table.name, key)
         if found is None:
             raise NotFoundError(f"no {row}")
         return kind.record(**found)

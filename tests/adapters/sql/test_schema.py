@@ -84,7 +84,7 @@ def test_a_newer_database_is_left_alone(url: str, engine: Engine, open_: Open) -
 def test_tables_of_another_program_are_left_alone(store: SqlStore, url: str, engine: Engine) -> None:
     with engine.begin() as connection:
         connection.execute(text(f"DELETE FROM {VERSION_TABLE}"))
-    with pytest.raises(SchemaError, match=r"tables of another program \(attempts, .*\): use another database"):
+    with pytest.raises(SchemaError, match=r"tables of another program \(answers, attempts, .*\): use another database"):
         open_store(url)
 
 

@@ -1,0 +1,218 @@
+"""What a service shows: parts of what the store holds, read without loading all of it."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
+from typing import Any
+
+from sqlalchemy import ColumnElement, Double, RowMapping, and_, cast, func, or_, select
+
+from nas.adapters.sql.models import Base
+from nas.adapters.sql.store import SqlStore
+from nas.errors import NotFoundError
+from nas.records import CandidateRecord, CandidateState, Origin, RequestKind, SearchRecord, SearchState
+
+_SEARCHES, _CANDIDATES, _EVENTS, _REQUESTS, _PROFILES = (
+    Base.metadata.tables[name] for name in ("searches", "candidates", "events", "requests", "device_profiles")
+)
+NUMBERS = ("number", "val_bpb", "seconds", "started_at", "finished_at")
+"""Columns that candidates can be sorted by: numbers that every database compares."""
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """Which candidates; nothing given means all.
+
+    Attributes:
+        numbers: these only.
+        since: changed after that revision.
+    """
+
+    states: Sequence[CandidateState] = ()
+    origins: Sequence[Origin] = ()
+    numbers: Sequence[int] | None = None
+    since: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """A candidate that is over. ``flops``: training and evaluation."""
+
+    number: int
+    completed: bool
+    val_bpb: float | None
+    costs: Mapping[str, Any]
+    flops: int
+
+
+@dataclass(frozen=True, slots=True)
+class Total:
+    """Of several candidates. FLOPs are sums of floats: exact to some fifteen digits."""
+
+    candidates: int
+    planned_flops: float
+    train_flops: float
+    eval_flops: float
+    repeated_flops: float
+
+
+class Reader:
+    """Reads from a store that somebody else closes. Any number of threads."""
+
+    def __init__(self, store: SqlStore) -> None:
+        self._transactions = store.transactions
+
+    def revision(self, search_id: str) -> int:
+        """Rises with every change to a search or to what belongs to it. Raises `NotFoundError`."""
+        found = self._rows(select(_SEARCHES.c.revision).where(_SEARCHES.c.id == search_id))
+        if not found:
+            raise NotFoundError(f"no search {search_id!r}")
+        return int(found[0]["revision"])
+
+    def newest(self) -> tuple[int, int]:
+        """How many searches there are, and the sum of their revisions: it changes whenever anything does."""
+        row = self._rows(select(func.count().label("searches"), func.sum(_SEARCHES.c.revision).label("revisions")))[0]
+        return int(row["searches"]), int(row["revisions"] or 0)
+
+    def searches(
+        self, *, states: Sequence[SearchState] = (), before: tuple[float, str] | None = None, limit: int
+    ) -> list[SearchRecord]:
+        """The newest first, ``before`` the one of that (time, id)."""
+        at, own = _SEARCHES.c.created_at, _SEARCHES.c.id
+        where: list[ColumnElement[bool]] = [_SEARCHES.c.state.in_(states)] if states else []
+        if before is not None:
+            where.append(or_(at < before[0], and_(at == before[0], own < before[1])))
+        columns = [_SEARCHES.c[field.name] for field in fields(SearchRecord)]
+        statement = select(*columns).where(*where).order_by(at.desc(), own.desc()).limit(limit)
+        return [SearchRecord(**row) for row in self._rows(statement)]
+
+    def candidates(
+        self,
+        search_id: str,
+        wanted: Wanted,
+        *,
+        order: str = "number",
+        descending: bool = False,
+        after: tuple[float | None, int] | None = None,
+        limit: int | None = None,
+    ) -> list[tuple[CandidateRecord, int]]:
+        """Candidates with their revisions, by a column of `NUMBERS`; those without a value come last.
+
+        Args:
+            after: only what follows the candidate with that (value, number).
+        """
+        column, number = _CANDIDATES.c[order], _CANDIDATES.c.number
+        where = [_CANDIDATES.c.search_id == search_id, *_wanted(wanted)]
+        if after is not None:
+            where.append(_following(column, number, after, descending))
+        columns = [_CANDIDATES.c[field.name] for field in fields(CandidateRecord)]
+        direction = column.desc() if descending else column.asc()
+        statement = select(*columns, _CANDIDATES.c.revision).where(*where)
+        statement = statement.order_by(column.is_(None), direction, number).limit(limit)
+        rows = [dict(row) for row in self._rows(statement)]
+        return [(CandidateRecord(**{name: row[name] for name in row if name != "revision"}), row["revision"])
+                for row in rows]  # fmt: skip
+
+    def completed(self, search_id: str) -> list[tuple[int, float, Mapping[str, Any]]]:
+        """Number, loss and costs of the candidates of the search itself that were trained to the end."""
+        own = _CANDIDATES.c
+        statement = select(own.number, own.val_bpb, own.costs).where(
+            own.search_id == search_id,
+            own.state == CandidateState.COMPLETED,
+            own.origin != Origin.FINAL,
+            own.val_bpb.is_not(None),
+        )
+        rows = self._rows(statement.order_by(own.number))
+        return [(row["number"], row["val_bpb"], row["costs"]) for row in rows]
+
+    def ended(self, search_id: str) -> list["Ended"]:
+        """The candidates of the search itself that are over, in the order in which they ended."""
+        own = _CANDIDATES.c
+        columns = (own.number, own.state, own.val_bpb, own.costs, own.train_flops_spent, own.eval_flops)
+        statement = select(*columns).where(
+            own.search_id == search_id,
+            own.origin != Origin.FINAL,
+            own.state.in_([s for s in CandidateState if s.terminal]),
+        )
+        rows = self._rows(statement.order_by(own.finished_at.is_(None), own.finished_at, own.number))
+        return [
+            Ended(
+                number=row["number"],
+                completed=row["state"] is CandidateState.COMPLETED,
+                val_bpb=row["val_bpb"],
+                costs=row["costs"],
+                flops=row["train_flops_spent"] + row["eval_flops"],
+            )
+            for row in rows
+        ]
+
+    def counts_of(self, search_id: str) -> dict[str, int]:
+        """How many candidates of a search by state."""
+        own = _CANDIDATES.c
+        statement = select(own.state, func.count().label("candidates")).where(own.search_id == search_id)
+        return {str(row["state"]): row["candidates"] for row in self._rows(statement.group_by(own.state))}
+
+    def last_event(self, search_id: str) -> int:
+        """The number of the last event; 0 before the first."""
+        last = func.max(_EVENTS.c.sequence).label("last")
+        return int(self._rows(select(last).where(_EVENTS.c.search_id == search_id))[0]["last"] or 0)
+
+    def asked(self) -> dict[str, list[RequestKind]]:
+        """What nobody has answered, by search."""
+        own = _REQUESTS.c
+        found: dict[str, list[RequestKind]] = {}
+        for row in self._rows(select(own.search_id, own.kind).where(own.answered_at.is_(None))):
+            found.setdefault(row["search_id"], []).append(row["kind"])
+        return found
+
+    def devices(self) -> list[dict[str, Any]]:
+        """Fingerprint, time and profile of the devices that were profiled."""
+        own = _PROFILES.c
+        return [dict(row) for row in self._rows(select(own.fingerprint, own.at, own.profile).order_by(own.at))]
+
+    # --- of everything ---
+
+    def searches_by_state(self) -> dict[str, int]:
+        own = _SEARCHES.c
+        rows = self._rows(select(own.state, func.count().label("searches")).group_by(own.state))
+        return {str(row["state"]): row["searches"] for row in rows}
+
+    def totals(self) -> dict[str, "Total"]:
+        """Of the candidates by state."""
+        own = _CANDIDATES.c
+        columns = (own.train_flops_planned, own.train_flops_spent, own.eval_flops, own.repeated_flops)
+        sums = [func.sum(cast(column, Double)) for column in columns]  # SQLite keeps exact ones as text
+        statement = select(own.state, func.count(), *sums).group_by(own.state)
+        with self._transactions.read() as connection, self._transactions.refusals():
+            return {str(state): Total(*numbers) for state, *numbers in connection.execute(statement)}
+
+    def gate_saved_flops(self) -> int:
+        """At most this: what the rejected would have been given."""
+        own = _CANDIDATES.c
+        rejected = select(own.search_id, func.count().label("count")).where(own.state == CandidateState.REJECTED)
+        counted = rejected.group_by(own.search_id).subquery()
+        statement = select(_SEARCHES.c.spec, counted.c.count).join(counted, counted.c.search_id == _SEARCHES.c.id)
+        return sum(int(row["spec"]["budget"]["candidate"]["compute"]) * row["count"] for row in self._rows(statement))
+
+    def _rows(self, statement: Any) -> Sequence[RowMapping]:
+        with self._transactions.read() as connection, self._transactions.refusals():
+            return connection.execute(statement).mappings().all()
+
+
+def _wanted(wanted: Wanted) -> list[ColumnElement[bool]]:
+    own = _CANDIDATES.c
+    return [
+        *([own.state.in_(wanted.states)] if wanted.states else []),
+        *([own.origin.in_(wanted.origins)] if wanted.origins else []),
+        *([own.number.in_(wanted.numbers)] if wanted.numbers is not None else []),
+        *([own.revision > wanted.since] if wanted.since is not None else []),
+    ]
+
+
+def _following(
+    column: ColumnElement[Any], number: ColumnElement[int], after: tuple[float | None, int], descending: bool
+) -> ColumnElement[bool]:
+    value, last = after
+    if value is None:
+        return and_(column.is_(None), number > last)
+    further = column < value if descending else column > value
+    return or_(further, and_(column == value, number > last), column.is_(None))

@@ -14,7 +14,7 @@ from nas.curve import Progress, hypervolume_history
 from nas.ledger import FINAL, SEARCH, Balance, Ledger
 from nas.outcome import in_log_costs
 from nas.pareto import front_mask, knee
-from nas.ports import Store
+from nas.ports import PublicStore
 from nas.records import (
     AttemptRecord,
     CandidateRecord,
@@ -180,7 +180,7 @@ class SearchView:
         return Standing.FRONT if record.number in self.front else _STANDINGS[record.state]
 
 
-def view(store: Store, search_id: str) -> SearchView:
+def view(store: PublicStore, search_id: str) -> SearchView:
     """Everything about one search; raises `NotFoundError` for an unknown one."""
     search = store.search(search_id)
     candidates = tuple(store.candidates(search_id))

@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from nas.errors import NotFoundError, SpecError, StateError, StorageError
-from nas.ports import Store
+from nas.ports import PublicStore, Store
 from nas.records import CandidateRecord, SearchRecord
+from services.cli import remote
 from services.home import Home, home
 
 if TYPE_CHECKING:
@@ -16,8 +17,22 @@ if TYPE_CHECKING:
 
 
 @contextmanager
-def opened() -> Iterator[tuple[Home, Store]]:
-    """The home and its store, closed afterwards. Searches whose drivers died are put into order first."""
+def opened() -> Iterator[tuple[Home, PublicStore]]:
+    """The home, and the store of the server that is in use, or else of this machine; closed afterwards."""
+    where = home()
+    if address := remote.server(where):
+        from nas.client.store import RemoteStore
+
+        with remote.client(where, address) as client:
+            yield where, RemoteStore(client)
+        return
+    with opened_here() as found:
+        yield found
+
+
+@contextmanager
+def opened_here() -> Iterator[tuple[Home, Store]]:
+    """The home and its own store, closed afterwards. Searches whose drivers died are put into order first."""
     from nas.adapters.sql.store import open_store
     from services.worker.lease import sweep
 
@@ -31,15 +46,15 @@ def opened() -> Iterator[tuple[Home, Store]]:
         store.close()
 
 
-def find_search(store: Store, text: str) -> SearchRecord:
+def find_search(store: PublicStore, text: str) -> SearchRecord:
     """The search of that id, the latest of that name, or the one whose id begins so."""
     searches = store.searches()
     exact = [own for own in searches if own.id == text] or [own for own in searches if own.name == text]
     if exact:
-        return exact[-1]
+        return store.search(exact[-1].id)  # a list may not have all of it
     prefixed = [own for own in searches if text and own.id.startswith(text)]
     if len(prefixed) == 1:
-        return prefixed[0]
+        return store.search(prefixed[0].id)
     if prefixed:
         raise NotFoundError(f"{text!r} is the beginning of several searches: {', '.join(own.id for own in prefixed)}")
     raise NotFoundError(f"no search {text!r}; {_hint(text, [own.id for own in searches])}")
@@ -52,7 +67,7 @@ def _hint(text: str, ids: Sequence[str]) -> str:
     return f"did you mean {near[0]}?" if near else "`nas ls` shows what there is"
 
 
-def find_candidate(store: Store, text: str) -> tuple[SearchRecord, CandidateRecord]:
+def find_candidate(store: PublicStore, text: str) -> tuple[SearchRecord, CandidateRecord]:
     """``ID/N``; ``ID`` alone means the search's result."""
     name, slash, number = text.rpartition("/")
     if not slash:
@@ -71,7 +86,7 @@ def find_candidate(store: Store, text: str) -> tuple[SearchRecord, CandidateReco
         ) from None
 
 
-def find_trained(store: Store, text: str) -> tuple[SearchRecord, CandidateRecord]:
+def find_trained(store: PublicStore, text: str) -> tuple[SearchRecord, CandidateRecord]:
     """As `find_candidate`; raises `StateError` for a candidate without weights."""
     search, record = find_candidate(store, text)
     if not record.artifact:
@@ -92,7 +107,7 @@ def trained_folder(home: Home, record: CandidateRecord) -> Path:
     return folder
 
 
-def look(store: Store, text: str) -> "SearchView":
+def look(store: PublicStore, text: str) -> "SearchView":
     """A search with everything that is shown of it."""
     from dashboards.view import view
 

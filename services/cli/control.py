@@ -9,13 +9,16 @@ from typing import Annotated, Any
 import typer
 
 from nas.errors import SpecError, StateError
-from nas.ports import Store
+from nas.ports import PublicStore
 from nas.records import EventRecord, RequestKind, RequestRecord, SearchRecord, SearchState
-from services.cli.access import find_search, opened
+from services.cli import remote
+from services.cli.access import find_search, opened, opened_here
 from services.cli.output import Format, Output, say
 from services.cli.progress import Progress
 
 LOOK_SECONDS = 0.5
+WAKING_SECONDS = 30.0
+"""That a server has to take up what it is asked."""
 SearchId = Annotated[str, typer.Argument(metavar="ID", help="A search: its id, a beginning of it, or its name.")]
 
 
@@ -26,10 +29,10 @@ def pause(search: SearchId) -> None:
     """
     with opened() as (_, store):
         record = _open_search(store, search)
-        if not _is_driven(store, record.id):
+        if not _is_attended(store, record):
             raise StateError(f"search {record.id} is {record.state}, nothing drives it")
         _ask(store, record, RequestKind.PAUSE)
-        for _ in _while_driven(store, record.id):
+        for _ in _while_attended(store, record.id):
             pass
         say(f"search {record.id} is {store.search(record.id).state}; go on with: nas resume {record.id}")
 
@@ -53,14 +56,15 @@ def cancel(search: SearchId) -> None:
     """
     with opened() as (home, store):
         record = _open_search(store, search)
-        if _is_driven(store, record.id):
+        if remote.client_of(store) is not None or _is_driven(store, record.id):
             _ask(store, record, RequestKind.CANCEL)
-            for _ in _while_driven(store, record.id):
+            for _ in _while_attended(store, record.id):
                 pass
         else:
             from services.worker.driver import cancel_paused
 
-            cancel_paused(home, store, record.id)
+            with opened_here() as (_, own):
+                cancel_paused(home, own, record.id)
         say(f"search {record.id} is {store.search(record.id).state}")
 
 
@@ -79,21 +83,35 @@ def enqueue(
         _ask(store, _open_search(store, search), RequestKind.ENQUEUE, given.to_dict())
 
 
-def watch(search: SearchId) -> None:
+def watch(
+    search: SearchId,
+    exit_status: Annotated[bool, typer.Option("--exit-status", help="Exit as nas wait does.")] = False,
+) -> None:
     """Follow a search until it ends or pauses.
+
+    Ctrl-C only stops following.
 
     Example: nas watch austen
     """
     with opened() as (_, store):
-        record = find_search(store, search)
-        latest = max((event.sequence for event in store.events(record.id)), default=0)
-        with Progress(store, record.id, after=max(0, latest - 5)) as progress:
+        done = follow(store, find_search(store, search).id)
+    if exit_status:
+        from services.cli.runs import raise_outcome
+
+        raise_outcome(done)
+
+
+def follow(store: PublicStore, search_id: str) -> SearchRecord:
+    """Shows what happens in a search until nobody drives it any more; the search as it is then."""
+    latest = max((event.sequence for event in store.events(search_id)), default=0)
+    with Progress(store, search_id, after=max(0, latest - 5)) as progress:
+        progress.look()
+        for _ in _while_attended(store, search_id):
             progress.look()
-            for _ in _while_driven(store, record.id):
-                progress.look()
-            progress.look()
-        done = store.search(record.id)
-        say(done.result["sentence"] if done.result else f"{done.state}{f' ({done.reason})' if done.reason else ''}")
+        progress.look()
+    done = store.search(search_id)
+    say(done.result["sentence"] if done.result else f"{done.state}{f' ({done.reason})' if done.reason else ''}")
+    return done
 
 
 def wait(search: SearchId, output: Output = Format.TABLE) -> None:
@@ -107,7 +125,7 @@ def wait(search: SearchId, output: Output = Format.TABLE) -> None:
 
     with opened() as (_, store):
         record = find_search(store, search)
-        for _ in _while_driven(store, record.id):
+        for _ in _while_attended(store, record.id):
             pass
         conclude(store, record.id, output)
 
@@ -132,13 +150,13 @@ def logs(
         past = [event for event in store.events(record.id) if wanted in (None, event.number)]
         _print_events(past[-lines:] if lines else past)
         seen = max((event.sequence for event in past), default=0)
-        for _ in _while_driven(store, record.id) if follow else ():
+        for _ in _while_attended(store, record.id) if follow else ():
             seen = _print_since(store, record.id, seen, wanted)
         if follow:
             _print_since(store, record.id, seen, wanted)
 
 
-def _print_since(store: Store, search_id: str, seen: int, number: int | None) -> int:
+def _print_since(store: PublicStore, search_id: str, seen: int, number: int | None) -> int:
     """Prints events that are new; the last one's sequence."""
     new = store.events(search_id, after=seen)
     _print_events([event for event in new if number in (None, event.number)])
@@ -151,7 +169,7 @@ def _print_events(events: list[EventRecord]) -> None:
         print(f"{at}  {event.level:<7}  {event.message}", flush=True)
 
 
-def _open_search(store: Store, text: str) -> SearchRecord:
+def _open_search(store: PublicStore, text: str) -> SearchRecord:
     """A search that something may still be asked of."""
     record = find_search(store, text)
     if record.state in (SearchState.COMPLETED, SearchState.CANCELLED):
@@ -159,11 +177,11 @@ def _open_search(store: Store, text: str) -> SearchRecord:
     return record
 
 
-def _ask(store: Store, record: SearchRecord, kind: RequestKind, content: dict[str, Any] | None = None) -> None:
+def _ask(store: PublicStore, record: SearchRecord, kind: RequestKind, content: dict[str, Any] | None = None) -> None:
     """Asks the driver, and says what it answers; where there is none, the next one will find the request."""
     request = store.add_request(record.id, kind, content or {}, at=time.time())
     subject = "the candidate" if kind is RequestKind.ENQUEUE else f"search {record.id}"
-    for _ in _while_driven(store, record.id):
+    for _ in _while_waiting(store, record.id):
         if answer := _answer(store, request):
             say(f"{subject} {answer}")
             return
@@ -173,20 +191,36 @@ def _ask(store: Store, record: SearchRecord, kind: RequestKind, content: dict[st
     say(f"nothing drives search {record.id}; it is done with: nas resume {record.id}")
 
 
-def _answer(store: Store, request: RequestRecord) -> str:
+def _while_waiting(store: PublicStore, search_id: str) -> Iterator[None]:
+    """As `_while_attended`; a server may also wake a search for what it is asked."""
+    began = time.monotonic()
+    if remote.client_of(store) is not None:
+        while time.monotonic() - began < WAKING_SECONDS:
+            yield
+            time.sleep(LOOK_SECONDS)
+    yield from _while_attended(store, search_id)
+
+
+def _answer(store: PublicStore, request: RequestRecord) -> str:
     """Empty as long as there is none."""
     found = next(own for own in store.requests(request.search_id) if own.sequence == request.sequence)
     return found.answer if found.answered_at is not None else ""
 
 
-def _is_driven(store: Store, search_id: str) -> bool:
+def _is_driven(store: PublicStore, search_id: str) -> bool:
     from services.worker.lease import is_driven
 
     return is_driven(store, search_id)
 
 
-def _while_driven(store: Store, search_id: str) -> Iterator[None]:
-    """Looks again and again, as long as a driver is at work."""
-    while _is_driven(store, search_id):
+def _is_attended(store: PublicStore, record: SearchRecord) -> bool:
+    from services.worker.lease import is_attended
+
+    return is_attended(store, record)
+
+
+def _while_attended(store: PublicStore, search_id: str) -> Iterator[None]:
+    """Looks again and again, as long as a driver is at work, or a server is going to start one."""
+    while _is_attended(store, store.search(search_id)):
         yield
         time.sleep(LOOK_SECONDS)

@@ -8,7 +8,7 @@ from collections.abc import Callable
 import typer
 
 from nas.errors import NasError
-from services.cli import control, health, models, profile, runs, searches
+from services.cli import control, health, models, profile, remote, runs, searches, serving, submitting, tokens
 
 app = typer.Typer(
     name="nas",
@@ -44,15 +44,23 @@ COMMANDS: tuple[Callable[..., None], ...] = (
     searches.report,
     runs.spaces,
     runs.validate,
+    serving.serve,
+    submitting.submit,
+    tokens.login,
+    tokens.logout,
     health.doctor,
 )
 for command in COMMANDS:
     app.command()(command)
 app.add_typer(profile.profile, name="profile")
+app.add_typer(tokens.token, name="token")
 
 
 @app.callback(invoke_without_command=True)
-def options(version: bool = typer.Option(False, "--version", help="Print the version.")) -> None:
+def options(
+    version: bool = typer.Option(False, "--version", help="Print the version."),
+    server: str = typer.Option("", "--server", metavar="ADDRESS", help="Use a server; may stand anywhere."),
+) -> None:
     if version:
         from importlib.metadata import version as installed
 
@@ -65,7 +73,7 @@ def main() -> None:
     # OpenMP's threads spin while they wait; on a machine that others use too that stalls a run tenfold.
     os.environ.setdefault("GOMP_SPINCOUNT", "1000")
     try:
-        app()
+        app(remote.take_option(sys.argv[1:]))
     except NasError as error:
         print(f"nas: {error}", file=sys.stderr)
         sys.exit(error.exit_code)

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from nas.records import SearchRecord
-from services.cli.access import find_candidate, find_trained, opened, trained_folder
+from services.cli import remote
+from services.cli.access import find_candidate, find_trained, opened, opened_here, trained_folder
 from services.cli.ahead import consent
 from services.cli.output import Format, Output, emit_json, emit_lines, say, tell
 
@@ -28,11 +29,14 @@ def generate(
 
     Example: nas generate austen/12 "It is a truth" --tokens 60
     """
+    with opened() as (home, store):
+        search, record = find_trained(store, candidate)
+        if (client := remote.client_of(store)) is not None:
+            print(client.generate(search.id, record.number, prompt, tokens, temperature, seed))
+            return
     from nas.train.artifact import generate as sample
     from nas.train.artifact import load_artifact
 
-    with opened() as (home, store):
-        _, record = find_trained(store, candidate)
     model, tokenizer, _ = load_artifact(trained_folder(home, record))
     print(sample(model, tokenizer, prompt, tokens=tokens, temperature=temperature, seed=seed))
 
@@ -88,7 +92,7 @@ def scale(
     from services.single import write_candidate
 
     flops = parse_flops(compute, "--compute")
-    with opened() as (home, store):
+    with opened_here() as (home, store):
         search, record = find_candidate(store, candidate)
         found = scale_candidate(home, store, search, record, flops)
     _caution(found)

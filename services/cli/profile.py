@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from services.cli.access import find_candidate, opened
+from services.cli.access import find_candidate, opened_here
 from services.cli.output import TableOrJson, emit_json, emit_lines, tell
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ def device(
     """
     from services.profiling import describe_profile, device_profile
 
-    with opened() as (_, store):
+    with opened_here() as (_, store):
         found = device_profile(store, name, parallel, tell, refit=refit)
     if output == "json":
         emit_json({"key": found.fingerprint.key, **found.to_dict()})
@@ -62,7 +62,7 @@ def candidate(
 
     Example: nas profile candidate austen/12 --measure
     """
-    with opened() as (_, store):
+    with opened_here() as (_, store):
         own, cost = _read(store, which, corpus)
         if by is By.MODULE:
             from nas.measure.modules import module_table

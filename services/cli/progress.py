@@ -6,7 +6,7 @@ from collections import Counter
 from types import TracebackType
 from typing import Any, Self
 
-from nas.ports import Store
+from nas.ports import PublicStore
 from nas.records import CandidateRecord, CandidateState
 from nas.units import format_flops
 
@@ -18,7 +18,7 @@ ENDINGS = ("completed", "paused", "failed", "cancelled")
 class Progress:
     """A context; `look` is called now and then. Events from ``after`` on are new."""
 
-    def __init__(self, store: Store, search_id: str, after: int = 0) -> None:
+    def __init__(self, store: PublicStore, search_id: str, after: int = 0) -> None:
         self._store, self._id, self._seen = store, search_id, after
         self._started, self._last = time.monotonic(), -REFRESH_SECONDS
         self._summary = "begins"
@@ -67,7 +67,7 @@ class Progress:
         return Text(f"{self._clock()}  {self._summary}", no_wrap=True, overflow="ellipsis")
 
 
-def summary(store: Store, search_id: str) -> str:
+def summary(store: PublicStore, search_id: str) -> str:
     """A search in a line: what became of its candidates, what is in training and how far, what is spent, the best."""
     records = store.candidates(search_id)
     counts = Counter(own.state for own in records)
@@ -79,5 +79,5 @@ def summary(store: Store, search_id: str) -> str:
     return " · ".join([*parts, *([] if best is None else [f"best {best:.3f} bits per byte"])])
 
 
-def _progress(store: Store, record: CandidateRecord) -> float:
+def _progress(store: PublicStore, record: CandidateRecord) -> float:
     return max((point.progress for point in store.points(record.search_id, record.number)), default=0.0)

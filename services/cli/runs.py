@@ -12,15 +12,18 @@ import typer
 
 from nas.document import read_file
 from nas.errors import CancelledError, CorpusError, InfeasibleError, LeaseError, NotFoundError, SpecError, StateError
-from nas.records import SearchState
-from services.cli.access import find_search, opened
+from nas.records import RequestKind, SearchState
+from services.cli import remote
+from services.cli.access import find_search, opened, opened_here
 from services.cli.ahead import agree, foretell
 from services.cli.output import Format, Output, TableOrJson, emit_json, emit_lines, print_topic, say, tell
 from services.cli.progress import Progress
+from services.home import home as here
 
 if TYPE_CHECKING:
     from nas.plan import Allowance
-    from nas.ports import Store
+    from nas.ports import PublicStore, Store
+    from nas.records import SearchRecord
     from nas.spec import SearchSpec
     from services.ground import Ground
     from services.home import Home
@@ -59,7 +62,7 @@ def run(
     from services.foreground import begin
 
     read = _for_engine(load_spec(spec), engine)
-    with opened() as (home, store), _fleet(ray) as fleet:
+    with opened_here() as (home, store), _fleet(ray) as fleet:
         with _begins(), _located(spec):
             base = spec.absolute().parent
             record, ground = begin(home, store, read, base, tell, lambda found: agree(found, yes), fleet)
@@ -87,7 +90,7 @@ def fit(
 
     seconds = parse_seconds(time, "--time")
     corpus = texts[0] if len(texts) == 1 else {"train": texts}
-    with opened() as (home, store), _fleet(ray) as fleet:
+    with opened_here() as (home, store), _fleet(ray) as fleet:
         with _begins():
             spec = _for_engine(quick_spec(corpus, seconds, space, parallel, seed, home, tell), engine)
             record, ground = begin(home, store, spec, Path.cwd(), tell, lambda found: agree(found, yes), fleet)
@@ -110,7 +113,13 @@ def resume(
     from services.worker.driver import OVER
     from services.worker.lease import driving
 
-    with opened() as (home, store):
+    if address := remote.server(here()):
+        with opened() as (_, there):
+            found = find_search(there, search)
+            there.add_request(found.id, RequestKind.RESUME, {}, at=0.0)
+            say(f"search {found.id} goes on at {address}; follow it with: nas watch {found.id}")
+        return
+    with opened_here() as (home, store):
         record = find_search(store, search)
         if record.state in OVER:
             raise StateError(f"search {record.id} is {record.state}; there is nothing to resume")
@@ -195,7 +204,7 @@ def _drive(
     conclude(store, search_id, output)
 
 
-def conclude(store: "Store", search_id: str, output: Format) -> None:
+def conclude(store: "PublicStore", search_id: str, output: Format) -> None:
     """Prints how a search ended; the exit code says it too."""
     done = store.search(search_id)
     if output is Format.JSON:
@@ -204,6 +213,13 @@ def conclude(store: "Store", search_id: str, output: Format) -> None:
         print(done.id)
     elif done.result is not None:
         _print_front(store, done.id)
+    raise_outcome(done)
+    if done.result is not None:
+        (print if output is Format.TABLE else say)(done.result["sentence"])
+
+
+def raise_outcome(done: "SearchRecord") -> None:
+    """The exit code of a search that did not complete."""
     if done.state is SearchState.PAUSED:
         say(f"paused ({done.reason}); what was done is kept. Go on with: nas resume {done.id}")
         raise typer.Exit(PAUSED_EXIT)
@@ -213,10 +229,9 @@ def conclude(store: "Store", search_id: str, output: Format) -> None:
         raise InfeasibleError(done.reason)
     if done.result is None:
         raise StateError(f"search {done.id} is {done.state}, and nothing drives it; go on with: nas resume {done.id}")
-    (print if output is Format.TABLE else say)(done.result["sentence"])
 
 
-def _print_front(store: "Store", search_id: str) -> None:
+def _print_front(store: "PublicStore", search_id: str) -> None:
     from dashboards.text import front_plot, front_table
     from dashboards.view import view
 
@@ -305,7 +320,7 @@ def forecast(
     show = tell if output == "json" else print_topic
     with nullcontext() if device else _located(spec, missing="device"):
         aim = target(device or read.device, read.method.parallel)
-    with opened() as (home, store), _located(spec):
+    with opened_here() as (home, store), _located(spec):
         found = look_ahead(read, spec.absolute().parent, home, store, aim, show)
     foretell(found.likely, show, found.interval)
     if output == "json":

@@ -1,0 +1,290 @@
+"""What goes over the wire, beside the records themselves (`nas.records`), which go as they are.
+
+Times are seconds since the epoch (UTC), FLOPs and bytes are integers, losses are bits per byte.
+"""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from nas.records import (
+    AttemptRecord,
+    CandidateRecord,
+    CurvePoint,
+    DecisionRecord,
+    EventRecord,
+    LedgerRecord,
+    RequestRecord,
+    SearchState,
+)
+
+API = "/api/v1"
+API_VERSION = 1
+"""Rises when a client of the version before would not understand the server any more."""
+VERSION_HEADER = "NAS-API-Version"
+IDEMPOTENCY_HEADER = "Idempotency-Key"
+CSRF_HEADER = "X-CSRF-Token"
+SESSION_COOKIE = "nas_session"
+
+Scope = Literal["read", "write", "admin"]
+SCOPES: tuple[Scope, ...] = ("read", "write", "admin")
+"""Each holds those before it."""
+
+
+class _Sent(BaseModel):
+    """What a client sends: a field that nobody knows is a mistake."""
+
+    model_config = ConfigDict(extra="forbid")
+
+
+class Problem(BaseModel):
+    """Why a request came to nothing (RFC 9457). ``field``, ``rule`` and ``value`` are of the first thing that was
+    wrong with what was sent; ``errors`` are all of them."""
+
+    type: str = Field(examples=["urn:nas:problem:spec"])
+    title: str
+    status: int
+    detail: str
+    instance: str = ""
+    field: str | None = None
+    rule: str | None = None
+    value: Any = None
+    errors: list[dict[str, Any]] = []
+
+
+class NewSearch(_Sent):
+    """``agreed``: text may be repeated more than 16 times."""
+
+    spec: dict[str, Any] = Field(
+        examples=[
+            {
+                "name": "austen",
+                "corpus": "austen",
+                "space": "llama-tiny",
+                "budget": {"total": {"compute": "20TFLOP"}, "candidate": {"compute": "1TFLOP"}, "final": 0.3},
+            }
+        ]
+    )
+    agreed: bool = False
+
+
+class SearchSummary(BaseModel):
+    """A search in a list. ``elapsed``: seconds that it has been driven, as far as that was recorded."""
+
+    id: str
+    name: str
+    state: SearchState
+    reason: str
+    created_at: float
+    started_at: float | None
+    finished_at: float | None
+    elapsed: float
+    result: dict[str, Any] | None
+    prospects: dict[str, Any] | None
+
+
+class SearchDetail(SearchSummary):
+    """A search. ``driven``: by a process that may be alive; ``counts``: candidates by state."""
+
+    spec: dict[str, Any]
+    setting: dict[str, Any]
+    revision: int
+    driven: bool
+    counts: dict[str, int]
+
+
+class Validated(BaseModel):
+    """What a search would be, if it was submitted."""
+
+    spec: dict[str, Any]
+    knobs: int = Field(description="of its space")
+
+
+class SearchPage(BaseModel):
+    searches: list[SearchSummary]
+    next_page_token: str = ""
+
+
+class CandidatePage(BaseModel):
+    """``revision`` is to be given as ``since_revision`` to get what has changed since."""
+
+    candidates: list[CandidateRecord]
+    next_page_token: str = ""
+    revision: int
+
+
+class Curves(BaseModel):
+    points: list[CurvePoint]
+
+
+class Decisions(BaseModel):
+    decisions: list[DecisionRecord]
+
+
+class Attempts(BaseModel):
+    attempts: list[AttemptRecord]
+
+
+class LedgerLines(BaseModel):
+    ledger: list[LedgerRecord]
+
+
+class Events(BaseModel):
+    events: list[EventRecord]
+
+
+class Requests(BaseModel):
+    requests: list[RequestRecord]
+
+
+class FrontMember(BaseModel):
+    """``values``: by objective, in the order that was asked for."""
+
+    number: int
+    values: list[float]
+    knee: bool = False
+
+
+class Front(BaseModel):
+    """Of the candidates within the limits, ascending by the first objective that is not the loss."""
+
+    objectives: list[str]
+    members: list[FrontMember]
+    completed: int = Field(description="candidates that were trained to the end")
+    within_limits: int
+    revision: int
+
+
+class VolumeStep(BaseModel):
+    """The front's hypervolume once candidate ``number`` was trained, ``flops`` of the search spent by then."""
+
+    flops: int
+    volume: float
+    number: int
+
+
+class Hypervolume(BaseModel):
+    """Of the loss and of the logarithms of the costs."""
+
+    reference: list[float]
+    steps: list[VolumeStep]
+
+
+class NewCandidate(_Sent):
+    """A candidate as `nas.candidate.Candidate.to_dict` has it."""
+
+    architecture: dict[str, Any]
+    recipe: dict[str, Any] = {}
+
+
+class Asked(BaseModel):
+    """A request that the driver of a search will answer, by its number (see the search's requests)."""
+
+    search_id: str
+    sequence: int
+    state: SearchState
+
+
+class SpaceInfo(BaseModel):
+    name: str
+    about: str
+    space: dict[str, Any]
+
+
+class Spaces(BaseModel):
+    spaces: list[SpaceInfo]
+
+
+class CorpusInfo(BaseModel):
+    """``reference`` is what a spec says in ``corpus``."""
+
+    name: str
+    reference: str | dict[str, Any]
+    bytes: int
+    files: int = 0
+
+
+class Corpora(BaseModel):
+    corpora: list[CorpusInfo]
+
+
+class DeviceInfo(BaseModel):
+    """A device that was profiled; ``profile`` holds its coefficients with their held-out errors."""
+
+    fingerprint: str
+    at: float
+    profile: dict[str, Any]
+
+
+class Devices(BaseModel):
+    devices: list[DeviceInfo]
+
+
+class NewToken(_Sent):
+    name: str = Field(min_length=1, max_length=100)
+    scope: Scope = "read"
+    expires_in: Annotated[float, Field(gt=0)] | None = Field(default=None, description="seconds; never without")
+
+
+class TokenInfo(BaseModel):
+    id: str
+    name: str
+    scope: Scope
+    created_at: float
+    expires_at: float | None
+    used_at: float | None
+    revoked_at: float | None
+
+
+class CreatedToken(TokenInfo):
+    """``secret`` is shown here and nowhere else."""
+
+    secret: str
+
+
+class TokenList(BaseModel):
+    tokens: list[TokenInfo]
+
+
+class Me(BaseModel):
+    """Who asks. ``csrf`` is for a browser, to be sent in the header ``X-CSRF-Token`` with everything that changes
+    something."""
+
+    name: str
+    scope: Scope
+    csrf: str | None = None
+
+
+class Login(_Sent):
+    token: str
+
+
+class Version(BaseModel):
+    api: int
+    nas: str
+
+
+class Prompt(_Sent):
+    """``temperature`` 0 takes the likeliest token."""
+
+    prompt: str = Field(default="", max_length=10_000)
+    tokens: int = Field(default=200, ge=1, le=2000)
+    temperature: float = Field(default=0.8, ge=0, le=10)
+    seed: int = Field(default=0, ge=0)
+
+
+class Generated(BaseModel):
+    text: str
+
+
+class WorkerInfo(BaseModel):
+    """A machine of the Ray that trains."""
+
+    id: str
+    host: str
+    alive: bool
+    resources: dict[str, float]
+
+
+class Workers(BaseModel):
+    workers: list[WorkerInfo]

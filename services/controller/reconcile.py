@@ -1,0 +1,117 @@
+"""Searches and the processes that drive them, brought together: at the start and every few seconds.
+
+What is to be driven follows from the database alone, so a controller that was killed loses nothing, and of two that
+look after one database neither needs to know of the other: whoever holds a search's lease drives it.
+"""
+
+import logging
+import threading
+import time
+from collections import Counter
+from contextlib import suppress
+
+from nas.adapters.sql.reader import Reader
+from nas.errors import LeaseError, NasError, StorageError
+from nas.ports import Store
+from nas.records import RequestKind, SearchRecord, SearchState
+from services.controller.service import Dispatcher, Service
+from services.worker.lease import driving
+
+log = logging.getLogger(__name__)
+LOOK_SECONDS = 1.0
+RESTARTS = 3
+"""Of a driver that dies again before anything of its search has changed."""
+GOES_ON = (SearchState.QUEUED, SearchState.RUNNING, SearchState.STOPPING)
+"""States in which a search is to be driven."""
+WAKING = (RequestKind.RESUME, RequestKind.CANCEL)
+"""Requests that need a driver where there is none."""
+OVER = (SearchState.COMPLETED, SearchState.CANCELLED)
+
+
+class Reconciler:
+    """`look` is for one thread; `run` calls it until `end`."""
+
+    def __init__(self, service: Service) -> None:
+        self._store: Store = service.store
+        self._reader: Reader = service.reader
+        self._dispatcher: Dispatcher = service.dispatcher
+        self._most = service.settings.running
+        self._started: dict[str, int] = {}  # the revision at which a driver was started last
+        self._deaths: Counter[str] = Counter()
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._run, daemon=True, name="reconciler")
+        self._looked = 0.0
+
+    def begin(self) -> None:
+        self._thread.start()
+
+    def end(self) -> None:
+        self._over.set()
+        self._thread.join()
+
+    @property
+    def state(self) -> str:
+        """``ok``, or what is wrong with it."""
+        if self._over.is_set():
+            return "draining"
+        late = time.monotonic() - self._looked
+        return "ok" if self._looked and late < 30 else "has not looked for a while"
+
+    def _run(self) -> None:
+        while not self._over.is_set():
+            try:
+                self.look()
+                self._looked = time.monotonic()
+            except StorageError as error:
+                log.warning("searches cannot be looked after: %s", error)
+            except Exception:
+                log.exception("searches cannot be looked after")
+            self._over.wait(LOOK_SECONDS)
+
+    def look(self) -> None:
+        """Starts what is to be driven and is not, as far as there is room."""
+        wanted = self._wanted()
+        busy = sum(self._is_busy(own) for own in wanted)
+        for record in wanted:
+            if self._over.is_set() or self._is_busy(record):
+                continue
+            if busy >= self._most:
+                break
+            busy += 1
+            self._start(record)
+
+    def _wanted(self) -> list[SearchRecord]:
+        """The oldest first; those that go on already before those that begin."""
+        asked = self._reader.asked()
+        found = [own for own in self._reader.searches(states=GOES_ON, limit=10_000) if own.setting.get("served")]
+        known = {own.id for own in found}
+        for search_id, kinds in asked.items():
+            if search_id not in known and any(own in WAKING for own in kinds):
+                record = self._store.search(search_id)
+                if record.setting.get("served") and record.state not in OVER:
+                    found.append(record)
+        return sorted(found, key=lambda own: (own.state is SearchState.QUEUED, own.created_at, own.id))
+
+    def _is_busy(self, record: SearchRecord) -> bool:
+        return driving(self._store, record.id) is not None or self._dispatcher.starting(record.id)
+
+    def _start(self, record: SearchRecord) -> None:
+        revision = self._reader.revision(record.id)
+        self._deaths[record.id] = self._deaths[record.id] + 1 if self._started.get(record.id) == revision else 0
+        if self._deaths[record.id] > RESTARTS:
+            self._give_up(record)
+            return
+        self._started[record.id] = revision
+        try:
+            self._dispatcher.start(record.id)
+        except NasError as error:
+            log.warning("search %s cannot be driven: %s", record.id, error)
+
+    def _give_up(self, record: SearchRecord) -> None:
+        reason = f"its driver died {RESTARTS + 1} times without getting further; the log of Ray says why"
+        log.error("search %s: %s", record.id, reason)
+        with suppress(LeaseError), self._store.transaction():
+            self._store.update_search(record.id, state=SearchState.FAILED, reason=reason, finished_at=time.time())
+            self._store.add_event(record.id, "failed", reason, at=time.time(), level="warning")
+        self._started.pop(record.id, None)
+        self._deaths.pop(record.id, None)

@@ -1,0 +1,141 @@
+"""What a search has found: its front, hypervolume, account, report."""
+
+from collections.abc import Iterable
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Query, Request, Response
+from fastapi.responses import HTMLResponse
+
+from nas.client.models import Front, FrontMember, Hypervolume, LedgerLines, VolumeStep
+from nas.curve import Progress, hypervolume_history
+from nas.errors import SpecError
+from nas.outcome import in_log_costs
+from nas.pareto import front_mask, knee
+from nas.spec import LOSS, OBJECTIVES
+from services.controller.access import Reading
+from services.controller.freshness import etag_of, fresh
+from services.controller.routes import problems
+from services.controller.service import Service, TheService
+
+router = APIRouter(prefix="/searches/{search_id}", tags=["analysis"])
+COSTS = tuple(name for name in OBJECTIVES if name != LOSS)
+LIMIT = "max."
+"""Begins a query parameter that limits an objective: ``max.params=1000000``."""
+
+
+@router.get("/front", response_model=Front, responses=problems(404))
+def front(
+    request: Request,
+    service: TheService,
+    caller: Reading,
+    search_id: str,
+    objectives: Annotated[
+        str, Query(max_length=200, description="two or three, with commas between; those of the search without")
+    ] = "",
+) -> Response:
+    """The Pareto front among candidates that were trained to the end, within limits: ``max.NAME=VALUE``."""
+    revision = service.reader.revision(search_id)
+    limits = {
+        name.removeprefix(LIMIT): _number(name, value)
+        for name, value in request.query_params.multi_items()
+        if name.startswith(LIMIT)
+    }
+    for name in limits:
+        if name not in OBJECTIVES:
+            raise SpecError(LIMIT + name, f"must be of {', '.join(OBJECTIVES)}", name)
+    chosen = _objectives(service, search_id, objectives)
+    return fresh(request, revision, lambda: _front(service, search_id, chosen, limits, revision))
+
+
+@router.get("/hypervolume", response_model=Hypervolume, responses=problems(404))
+def hypervolume(request: Request, service: TheService, caller: Reading, search_id: str) -> Response:
+    """The front's hypervolume over the FLOPs that the search has spent."""
+    revision = service.reader.revision(search_id)
+    return fresh(request, revision, lambda: _hypervolume(service, search_id))
+
+
+@router.get("/ledger", response_model=LedgerLines, responses=problems(404))
+def ledger(request: Request, service: TheService, caller: Reading, search_id: str) -> Response:
+    """The account: what was reserved, and what was spent."""
+    revision = service.reader.revision(search_id)
+    return fresh(request, revision, lambda: LedgerLines(ledger=service.store.ledger(search_id)))
+
+
+@router.get("/report", response_class=HTMLResponse, responses=problems(404))
+def report(request: Request, service: TheService, caller: Reading, search_id: str) -> Response:
+    """The search as one file of HTML that works offline."""
+    from dashboards.report import render_report
+    from dashboards.view import view
+
+    tag = etag_of(request, service.reader.revision(search_id))
+    if request.headers.get("If-None-Match") == tag:
+        return Response(status_code=304, headers={"ETag": tag})
+    name = f'inline; filename="{search_id}.html"'
+    page = render_report(view(service.store, search_id))
+    policy = "sandbox allow-scripts allow-downloads"  # what is drawn of others' words has no part in this origin
+    return HTMLResponse(page, headers={"ETag": tag, "Content-Disposition": name, "Content-Security-Policy": policy})
+
+
+def _front(
+    service: Service, search_id: str, objectives: tuple[str, ...], limits: dict[str, float], revision: int
+) -> Front:
+    completed = service.reader.completed(search_id)
+    points: list[tuple[int, tuple[float, ...]]] = []
+    for number, loss, costs in completed:
+        values = {**costs, LOSS: loss}
+        kept = all(isinstance(values.get(name), (int, float)) and values[name] <= most for name, most in limits.items())
+        own = [values.get(name) for name in objectives]
+        if kept and all(isinstance(value, (int, float)) for value in own):
+            points.append((number, tuple(float(value) for value in own if value is not None)))
+    mask: Iterable[Any] = front_mask([point for _, point in points]) if points else []
+    members = [own for own, on_front in zip(points, mask, strict=True) if on_front]
+    first = next((place for place, name in enumerate(objectives) if name != LOSS), 0)
+    members.sort(key=lambda own: (own[1][first], own[0]))
+    best = members[knee([point for _, point in members])][0] if len(members) > 2 else None
+    return Front(
+        objectives=list(objectives),
+        members=[FrontMember(number=own, values=list(point), knee=own == best) for own, point in members],
+        completed=len(completed),
+        within_limits=len(points),
+        revision=revision,
+    )
+
+
+def _objectives(service: Service, search_id: str, asked: str) -> tuple[str, ...]:
+    names = tuple(asked.split(",")) if asked else tuple(service.store.search(search_id).spec["minimize"])
+    for name in names:
+        if name not in OBJECTIVES:
+            raise SpecError("objectives", f"must be of {', '.join(OBJECTIVES)}", name)
+    if asked and (len(set(names)) != len(names) or not 2 <= len(names) <= 3):
+        raise SpecError("objectives", "must be two or three different ones", asked)
+    return names
+
+
+def _number(name: str, value: str) -> float:
+    try:
+        number = float(value)
+    except ValueError:
+        number = float("nan")
+    if number != number:
+        raise SpecError(name, "must be a number", value)
+    return number
+
+
+def _hypervolume(service: Service, search_id: str) -> Hypervolume:
+    search = service.store.search(search_id)
+    objectives, reference = tuple(search.spec["minimize"]), list(search.setting.get("reference") or ())
+    if len(reference) != len(objectives):
+        return Hypervolume(reference=[], steps=[])
+    spent, found = 0, list[tuple[int, Progress]]()
+    for own in service.reader.ended(search_id):
+        spent += own.flops
+        values = [own.val_bpb if name == LOSS else own.costs.get(name) for name in objectives]
+        if own.completed and all(value is not None for value in values):
+            point = tuple(float(value) for value in values if value is not None)
+            found.append((own.number, Progress(spent, in_log_costs(objectives, point))))
+    history = hypervolume_history([progress for _, progress in found], in_log_costs(objectives, tuple(reference)))
+    steps = [
+        VolumeStep(flops=flops, volume=volume, number=number)
+        for (number, _), (flops, volume) in zip(found, history, strict=True)
+    ]
+    return Hypervolume(reference=reference, steps=steps)

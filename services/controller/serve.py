@@ -1,0 +1,49 @@
+"""A server from its start to its end: database, Ray, application."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import uvicorn
+
+from nas.adapters.sql.store import open_store
+from services.controller.app import create_app
+from services.controller.service import Dispatcher, Service
+from services.controller.settings import Settings
+from services.home import Home
+
+DRAIN_SECONDS = 10
+
+
+def serve(home: Home, settings: Settings) -> None:
+    """Until it is told to end. What is in training saves a checkpoint then, and goes on at the next start."""
+    store = open_store(home.database)
+    try:
+        with dispatching(home, settings) as dispatcher:
+            app = create_app(Service(home, store, settings, dispatcher))
+            config = uvicorn.Config(
+                app,
+                host=settings.host,
+                port=settings.port,
+                log_config=None,
+                access_log=False,
+                server_header=False,
+                timeout_graceful_shutdown=DRAIN_SECONDS,
+                proxy_headers=False,
+            )
+            uvicorn.Server(config).run()
+    finally:
+        store.close()
+
+
+@contextmanager
+def dispatching(home: Home, settings: Settings) -> Iterator[Dispatcher]:
+    """Where searches are driven: a cluster, a Ray of our own, or nowhere."""
+    from services.controller.dispatch import NoRay, RayDispatcher
+
+    if settings.ray == "none":
+        yield NoRay()
+        return
+    from services.worker.cluster import connected
+
+    with connected(settings.ray or None):
+        yield RayDispatcher(home, cluster=bool(settings.ray))

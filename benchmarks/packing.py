@@ -27,7 +27,8 @@ from nas.plan import Layout, Plan, step_flops
 from nas.records import CandidateState
 from nas.spec import parse_spec
 from nas.units import format_bytes
-from services.device import GPU_THREADS, cores, precision_for
+from services.cpus import cores
+from services.device import GPU_THREADS, precision_for
 from services.ground import survey_again
 from services.home import Home
 from services.profiles import Profiles

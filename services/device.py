@@ -9,6 +9,7 @@ import torch
 from nas.catalogue import find_device
 from nas.errors import NotFoundError, SpecError
 from nas.measure.fingerprint import processor
+from services.cpus import cores
 
 GPU_THREADS = 4
 """CPU threads that feed a GPU."""
@@ -70,11 +71,6 @@ def absent(name: str, place: str) -> SpecError:
     with suppress(NotFoundError):
         rule += f"; {find_device(name).key} is in the catalogue: it can be planned for with nas forecast"
     return SpecError("device", rule, name)
-
-
-def cores() -> int:
-    """CPU cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def threads_for(device: str, parallel: int) -> int:

@@ -10,7 +10,8 @@ from nas.measure.probe import ProbeRequest, probe
 from nas.plan import fastest, step_flops
 from nas.space import Space, load_space
 from nas.spec import Budget, CandidateBudget, Method, SearchSpec, Total
-from services.device import backend_for, cores, precision_for, resolve_device, threads_for
+from services.cpus import cores
+from services.device import backend_for, precision_for, resolve_device, threads_for
 from services.home import Home
 from services.profiles import Tell
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from nas.errors import StateError
-from services.device import cores
+from services.cpus import cores
 from services.worker.reaper import reaped
 
 OBJECT_STORE_BYTES = 256 * 2**20

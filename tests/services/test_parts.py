@@ -21,7 +21,8 @@ from services.cli.access import trained_folder
 from services.cli.ahead import agree
 from services.cli.output import Format, emit_json
 from services.cli.progress import summary
-from services.device import cores, kind_of, precision_for, resolve_device, threads_for
+from services.cpus import cores
+from services.device import kind_of, precision_for, resolve_device, threads_for
 from services.foreground import begin
 from services.ground import survey_again
 from services.home import Home, home

@@ -10,6 +10,7 @@ from hypothesis import settings
 
 from nas.data.corpora import Corpus, Document, load_corpus
 from nas.data.texts import Texts
+from tests.databases import open_, postgres_server, postgres_url, sqlite_url, url  # noqa: F401 - fixtures
 
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # so shells begin what runs in the background
     with contextlib.suppress(ValueError):

@@ -190,7 +190,7 @@ class Client:
     def front(self, search_id: str, objectives: Iterable[str] = (), limits: Mapping[str, float] | None = None) -> Front:
         """The Pareto front of two or three objectives, those of the search without, among what keeps the limits."""
         given = {f"max.{name}": value for name, value in (limits or {}).items()}
-        return self._get(Front, f"/searches/{search_id}/front", objectives=",".join(objectives), **given)
+        return self._get(Front, f"/searches/{search_id}/front", objectives=list(objectives), **given)
 
     def hypervolume(self, search_id: str) -> Hypervolume:
         return self._get(Hypervolume, f"/searches/{search_id}/hypervolume")

@@ -1,12 +1,13 @@
 """The FastAPI application."""
 
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from importlib import metadata
 
-from fastapi import APIRouter, FastAPI, Request, Response
-from starlette.types import ASGIApp, Receive, Scope, Send
+from fastapi import APIRouter, FastAPI, Request
+from starlette.datastructures import MutableHeaders
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from nas.client.models import API, API_VERSION, VERSION_HEADER, Problem
 from services.controller import problems
@@ -34,7 +35,7 @@ def create_app(service: Service, reconciles: bool = True) -> FastAPI:
             reconciler.end()
             service.dispatcher.drain()
 
-    app = FastAPI(
+    app = _Application(
         title="nas",
         version=metadata.version("nas"),
         description=ABOUT,
@@ -50,27 +51,67 @@ def create_app(service: Service, reconciles: bool = True) -> FastAPI:
         api.include_router(own.router)
     app.include_router(api)
     app.include_router(health.router)
-    app.middleware("http")(_measured(app.state.figures))
-    app.add_middleware(HostCheck, allowed=service.settings.allowed_hosts)
     _describe_problems(app)
     return app
 
 
-def _measured(figures: Figures) -> Callable[[Request, Callable[[Request], Awaitable[Response]]], Awaitable[Response]]:
-    async def measure(request: Request, call_next: Callable[[Request], Awaitable[Response]]) -> Response:
-        began = time.perf_counter()
-        answer = await call_next(request)
-        route = request.scope.get("route")
-        path = getattr(route, "path", "none")
-        if not path.endswith("/stream"):
-            seconds = time.perf_counter() - began
-            figures.requests.labels(request.method, path, answer.status_code).observe(seconds)
-        answer.headers[VERSION_HEADER] = str(API_VERSION)
-        answer.headers.setdefault("X-Content-Type-Options", "nosniff")
-        answer.headers.setdefault("Cache-Control", "no-store")
-        return answer
+class _Application(FastAPI):
+    def build_middleware_stack(self) -> ASGIApp:
+        """With ours around the framework's own, which answer some requests before any middleware of `add_middleware`
+        sees them."""
+        service: Service = self.state.service
+        inner = TooLarge(super().build_middleware_stack())
+        return Measured(HostCheck(inner, service.settings.allowed_hosts), self.state.figures)
 
-    return measure
+
+class Measured:
+    """Takes down how long answers take, and gives each the headers that all have."""
+
+    def __init__(self, app: ASGIApp, figures: Figures) -> None:
+        self._app, self._figures = app, figures
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        began = time.perf_counter()
+
+        async def answer(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                headers = MutableHeaders(raw=message["headers"])
+                headers[VERSION_HEADER] = str(API_VERSION)
+                headers.setdefault("X-Content-Type-Options", "nosniff")
+                headers.setdefault("Cache-Control", "no-store")
+                self._take_down(scope, message["status"], time.perf_counter() - began)
+            await send(message)
+
+        await self._app(scope, receive, answer)
+
+    def _take_down(self, scope: Scope, status: int, seconds: float) -> None:
+        path = getattr(scope.get("route"), "path", "none")
+        if not path.endswith("/stream"):
+            self._figures.requests.labels(scope["method"], path, status).observe(seconds)
+
+
+class TooLarge:
+    """A body that is too large is refused before any route sees it; the answer is a problem document all the same."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        refused = False
+
+        async def answer(message: Message) -> None:
+            nonlocal refused
+            if message["type"] == "http.response.start" and message["status"] == 413:
+                refused = True
+                told = problems.answer(Request(scope), "too-large", 413, "the body is larger than this may be")
+                await told(scope, receive, send)
+            if not refused:
+                await send(message)
+
+        await self._app(scope, receive, answer)
 
 
 class HostCheck:

@@ -20,8 +20,8 @@ DRAIN_SECONDS = 30.0
 class NoRay:
     """Where there is none: searches wait."""
 
-    def start(self, search_id: str) -> None:
-        return None
+    def start(self, search_id: str) -> bool:
+        return False
 
     def starting(self, search_id: str) -> bool:
         return False
@@ -43,11 +43,12 @@ class RayDispatcher:
         self._home, self._cluster = home, cluster
         self._ends: dict[str, tuple[Any, float]] = {}
 
-    def start(self, search_id: str) -> None:
+    def start(self, search_id: str) -> bool:
         if actor.is_there(search_id):
-            return
+            return False
         _, end = actor.start(self._home, search_id, cluster=self._cluster, patient=False)
         self._ends[search_id] = end, time.monotonic()
+        return True
 
     def starting(self, search_id: str) -> bool:
         if search_id not in self._ends:

@@ -1,7 +1,9 @@
 """Errors as answers: problem documents (RFC 9457), whatever went wrong."""
 
 import logging
+import re
 from collections.abc import Mapping
+from functools import cache
 from http import HTTPStatus
 from typing import Any
 
@@ -100,7 +102,22 @@ async def _of_nas(request: Request, error: Exception) -> JSONResponse:
 async def _of_http(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, HTTPException)
     kind = error.kind if isinstance(error, Refusal) else HTTPStatus(error.status_code).phrase.lower().replace(" ", "-")
-    return answer(request, kind, error.status_code, str(error.detail), headers=error.headers)
+    headers = dict(error.headers or {})
+    if error.status_code == 405:  # the framework names the methods of the first route of that path alone
+        headers["Allow"] = ", ".join(sorted(_methods(request)))
+    return answer(request, kind, error.status_code, str(error.detail), headers=headers)
+
+
+def _methods(request: Request) -> set[str]:
+    """Of all routes of a request's path."""
+    paths: Mapping[str, Mapping[str, Any]] = request.app.openapi()["paths"]
+    fitting = [own for template, own in paths.items() if _pattern(template).fullmatch(request.url.path)]
+    return {method.upper() for own in fitting for method in own}
+
+
+@cache
+def _pattern(template: str) -> re.Pattern[str]:
+    return re.compile(re.sub(r"\\{\w+\\}", "[^/]+", re.escape(template)))
 
 
 async def _of_validation(request: Request, error: Exception) -> JSONResponse:

@@ -7,7 +7,6 @@ look after one database neither needs to know of the other: whoever holds a sear
 import logging
 import threading
 import time
-from collections import Counter
 from contextlib import suppress
 
 from nas.adapters.sql.reader import Reader
@@ -20,7 +19,7 @@ from services.worker.lease import driving
 log = logging.getLogger(__name__)
 LOOK_SECONDS = 1.0
 RESTARTS = 3
-"""Of a driver that dies again before anything of its search has changed."""
+"""Of a driver that dies again before it has brought a candidate further."""
 GOES_ON = (SearchState.QUEUED, SearchState.RUNNING, SearchState.STOPPING)
 """States in which a search is to be driven."""
 WAKING = (RequestKind.RESUME, RequestKind.CANCEL)
@@ -36,8 +35,8 @@ class Reconciler:
         self._reader: Reader = service.reader
         self._dispatcher: Dispatcher = service.dispatcher
         self._most = service.settings.running
-        self._started: dict[str, int] = {}  # the revision at which a driver was started last
-        self._deaths: Counter[str] = Counter()
+        self._known: dict[str, object] = {}  # how far a search had got when a driver of it was started last
+        self._deaths: dict[str, int] = {}  # of drivers since
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._run, daemon=True, name="reconciler")
         self._looked = 0.0
@@ -96,22 +95,30 @@ class Reconciler:
         return driving(self._store, record.id) is not None or self._dispatcher.starting(record.id)
 
     def _start(self, record: SearchRecord) -> None:
-        revision = self._reader.revision(record.id)
-        self._deaths[record.id] = self._deaths[record.id] + 1 if self._started.get(record.id) == revision else 0
-        if self._deaths[record.id] > RESTARTS:
+        progress = self._progress(record.id)
+        deaths = self._deaths.get(record.id, 0) if self._known.get(record.id) == progress else 0
+        if deaths > RESTARTS:
             self._give_up(record)
             return
-        self._started[record.id] = revision
         try:
-            self._dispatcher.start(record.id)
+            if self._dispatcher.start(record.id):
+                self._known[record.id], self._deaths[record.id] = progress, deaths + 1
         except NasError as error:
             log.warning("search %s cannot be driven: %s", record.id, error)
 
+    def _progress(self, search_id: str) -> tuple[tuple[str, int], ...]:
+        """Something that changes as long as a search gets further."""
+        return tuple(sorted(self._reader.counts_of(search_id).items()))
+
     def _give_up(self, record: SearchRecord) -> None:
-        reason = f"its driver died {RESTARTS + 1} times without getting further; the log of Ray says why"
+        reason = f"its driver died {RESTARTS + 1} times without getting further; the server's log says why"
         log.error("search %s: %s", record.id, reason)
+        at = time.time()
         with suppress(LeaseError), self._store.transaction():
-            self._store.update_search(record.id, state=SearchState.FAILED, reason=reason, finished_at=time.time())
-            self._store.add_event(record.id, "failed", reason, at=time.time(), level="warning")
-        self._started.pop(record.id, None)
+            for asked in self._store.requests(record.id, unanswered=True):
+                if asked.kind in WAKING:
+                    self._store.answer_request(record.id, asked.sequence, f"comes to nothing: {reason}", at=at)
+            self._store.update_search(record.id, state=SearchState.FAILED, reason=reason, finished_at=at)
+            self._store.add_event(record.id, "failed", reason, at=at, level="warning")
+        self._known.pop(record.id, None)
         self._deaths.pop(record.id, None)

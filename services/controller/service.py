@@ -17,8 +17,9 @@ from services.home import Home
 class Dispatcher(Protocol):
     """Processes that drive searches, somewhere else. Calls come from one thread at a time."""
 
-    def start(self, search_id: str) -> None:
-        """Begins to drive a search, unless a process of that search is there already."""
+    def start(self, search_id: str) -> bool:
+        """Begins to drive a search; whether it has begun to: it may be somebody else's, or there is nothing to drive it
+        with."""
         ...
 
     def starting(self, search_id: str) -> bool:

@@ -13,6 +13,7 @@ from services.controller.settings import UPLOAD_BYTES
 
 router = APIRouter(prefix="/corpora", tags=["corpora"])
 Files = Annotated[list[UploadFile], File(description="text files, UTF-8")]
+Some = Annotated[list[UploadFile], File(min_length=1, description="text files, UTF-8")]
 
 
 @router.get("", response_model=Corpora, responses=problems())
@@ -33,7 +34,7 @@ def upload(
     service: TheService,
     caller: Writing,
     name: Annotated[str, Form(max_length=60, examples=["novels"])],
-    train: Files,
+    train: Some,
     validation: Files = [],  # noqa: B006 - it is only read
     test: Files = [],  # noqa: B006
 ) -> CorpusInfo:

@@ -8,7 +8,7 @@ from collections.abc import Callable
 import typer
 
 from nas.errors import NasError
-from services.cli import control, health, models, profile, remote, runs, searches, serving, submitting, tokens
+from services.cli import control, database, health, models, profile, remote, runs, searches, serving, submitting, tokens
 
 app = typer.Typer(
     name="nas",
@@ -54,6 +54,7 @@ for command in COMMANDS:
     app.command()(command)
 app.add_typer(profile.profile, name="profile")
 app.add_typer(tokens.token, name="token")
+app.add_typer(database.db, name="db")
 
 
 @app.callback(invoke_without_command=True)

@@ -29,6 +29,7 @@ def create_app(service: Service, reconciles: bool = True) -> FastAPI:
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         if reconciles:
+            service.nudges.append(reconciler.nudge)
             reconciler.begin()
         yield
         if reconciles:

@@ -2,6 +2,7 @@
 
 import logging
 import time
+from dataclasses import dataclass
 from typing import Any
 
 import ray
@@ -13,8 +14,21 @@ from services.worker import actor
 
 log = logging.getLogger(__name__)
 GENERATE_SECONDS = 120.0
+SPARE_SECONDS = 20.0
+"""After which there is a spare actor again."""
+IDLE_SECONDS = 60.0
+"""After which a spare actor that is there already was left behind."""
 DRAIN_SECONDS = 30.0
 """That drivers have to save what is in training."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Driver:
+    """An actor at work; ``end`` is what its run comes to."""
+
+    actor: Any
+    end: Any
+    since: float
 
 
 class NoRay:
@@ -22,6 +36,9 @@ class NoRay:
 
     def start(self, search_id: str) -> bool:
         return False
+
+    def keep(self) -> None:
+        return None
 
     def starting(self, search_id: str) -> bool:
         return False
@@ -37,45 +54,60 @@ class NoRay:
 
 
 class RayDispatcher:
-    """On the Ray that this process is connected to; ``cluster``: one of several machines, that was there before."""
+    """On the Ray that this process is connected to; ``cluster``: one of several machines, that was there before.
+
+    A spare actor is kept, so that a search need not wait for imports; the next one is made a while after a search has
+    taken it, since both would want the processor.
+    """
 
     def __init__(self, home: Home, cluster: bool) -> None:
         self._home, self._cluster = home, cluster
-        self._ends: dict[str, tuple[Any, float]] = {}
+        self._drivers: dict[str, _Driver] = {}
+        if cluster:
+            actor.forget_idle(IDLE_SECONDS)
+        self._spare: Any = actor.spare(home, cluster)
+        self._taken = 0.0
 
     def start(self, search_id: str) -> bool:
-        if actor.is_there(search_id):
-            return False
-        _, end = actor.start(self._home, search_id, cluster=self._cluster, patient=False)
-        self._ends[search_id] = end, time.monotonic()
+        taken = self._spare or actor.spare(self._home, self._cluster)
+        self._spare, self._taken = None, time.monotonic()
+        end = actor.take_up(taken, self._home, search_id, cluster=self._cluster)
+        self._drivers[search_id] = _Driver(taken, end, time.monotonic())
         return True
 
+    def keep(self) -> None:
+        if self._spare is None and time.monotonic() - self._taken > SPARE_SECONDS:
+            self._spare = actor.spare(self._home, self._cluster)
+
     def starting(self, search_id: str) -> bool:
-        if search_id not in self._ends:
+        driver = self._drivers.get(search_id)
+        if driver is None:
             return False
-        end, since = self._ends[search_id]
-        ready, _ = ray.wait([end], timeout=0)
+        ready, _ = ray.wait([driver.end], timeout=0)
         if not ready:
             return True
-        del self._ends[search_id]
+        del self._drivers[search_id]
         try:
-            ray.get(end)
+            ray.get(driver.end)
+        except ray.exceptions.RayTaskError as error:
+            seconds = time.monotonic() - driver.since
+            log.warning("the driver of search %s ended after %.0f s: %s", search_id, seconds, error.cause)
         except ray.exceptions.RayError as error:
             lines = str(error).strip().splitlines() or [type(error).__name__]
-            log.warning(
-                "the driver of search %s ended after %.0f s: %s", search_id, time.monotonic() - since, lines[-1]
-            )
-        finally:
-            actor.end(f"driver-{search_id}")
+            log.warning("the driver of search %s died: %s", search_id, lines[0])
+        ray.kill(driver.actor)
         return False
 
     def drain(self) -> None:
+        if self._spare is not None:
+            ray.kill(self._spare)
         if self._cluster:  # drivers live on there, and whoever serves next finds them
             return
-        for search_id in self._ends:
-            actor.interrupt(search_id)
-        if self._ends:
-            ray.wait([end for end, _ in self._ends.values()], num_returns=len(self._ends), timeout=DRAIN_SECONDS)
+        ends = [own.end for own in self._drivers.values()]
+        for own in self._drivers.values():
+            own.actor.interrupt.remote()
+        if ends:
+            ray.wait(ends, num_returns=len(ends), timeout=DRAIN_SECONDS)
 
     def workers(self) -> list[WorkerInfo]:
         return [

@@ -37,15 +37,20 @@ class Reconciler:
         self._most = service.settings.running
         self._known: dict[str, object] = {}  # how far a search had got when a driver of it was started last
         self._deaths: dict[str, int] = {}  # of drivers since
-        self._over = threading.Event()
+        self._over, self._nudged = threading.Event(), threading.Event()
         self._thread = threading.Thread(target=self._run, daemon=True, name="reconciler")
         self._looked = 0.0
 
     def begin(self) -> None:
         self._thread.start()
 
+    def nudge(self) -> None:
+        """Looks at once: something was asked."""
+        self._nudged.set()
+
     def end(self) -> None:
         self._over.set()
+        self._nudged.set()
         self._thread.join()
 
     @property
@@ -65,7 +70,8 @@ class Reconciler:
                 log.warning("searches cannot be looked after: %s", error)
             except Exception:
                 log.exception("searches cannot be looked after")
-            self._over.wait(LOOK_SECONDS)
+            self._nudged.wait(LOOK_SECONDS)
+            self._nudged.clear()
 
     def look(self) -> None:
         """Starts what is to be driven and is not, as far as there is room."""
@@ -78,6 +84,7 @@ class Reconciler:
                 break
             busy += 1
             self._start(record)
+        self._dispatcher.keep()
 
     def _wanted(self) -> list[SearchRecord]:
         """The oldest first; those that go on already before those that begin."""

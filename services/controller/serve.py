@@ -1,5 +1,6 @@
 """A server from its start to its end: database, Ray, application."""
 
+import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -30,6 +31,11 @@ def serve(home: Home, settings: Settings) -> None:
                 timeout_graceful_shutdown=DRAIN_SECONDS,
                 proxy_headers=False,
             )
+            for number in (
+                signal.SIGINT,
+                signal.SIGTERM,
+            ):  # the server raises them again once it has ended in good order
+                signal.signal(number, lambda *_: None)
             uvicorn.Server(config).run()
     finally:
         store.close()

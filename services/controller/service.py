@@ -1,5 +1,6 @@
 """What routes work with."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Annotated, Protocol
 
@@ -26,6 +27,10 @@ class Dispatcher(Protocol):
         """Whether a process for the search is there, or just about to be."""
         ...
 
+    def keep(self) -> None:
+        """To be called now and then: makes ready for what may come."""
+        ...
+
     def drain(self) -> None:
         """Ends what ends with this server; searches save checkpoints."""
         ...
@@ -39,7 +44,7 @@ class Dispatcher(Protocol):
 
 @dataclass(frozen=True)
 class Service:
-    """Everything that outlives a request."""
+    """Everything that outlives a request. ``nudges`` are called when something was asked of a search."""
 
     home: Home
     store: SqlStore
@@ -47,12 +52,17 @@ class Service:
     dispatcher: Dispatcher
     reader: Reader = field(init=False)
     tokens: Tokens = field(init=False)
+    nudges: list[Callable[[], None]] = field(default_factory=list)
     rates: Rates = field(init=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "reader", Reader(self.store))
         object.__setattr__(self, "tokens", Tokens(self.store))
         object.__setattr__(self, "rates", Rates(self.settings.quotas))
+
+    def nudge(self) -> None:
+        for own in self.nudges:
+            own()
 
 
 def service_of(request: Request) -> Service:

@@ -3,7 +3,10 @@
 Whoever starts one needs no torch: what drives is imported where it runs.
 """
 
+import os
+import threading
 import time
+import uuid
 from contextlib import suppress
 from typing import Any
 
@@ -17,6 +20,10 @@ END_SECONDS = 30.0
 """That Ray has to end an actor."""
 ANSWER_SECONDS = 2.0
 """That an actor has to answer."""
+LINGER_SECONDS = 30.0
+"""That an actor lives on after its run, for whoever waits to hear how it ended, and to end it."""
+PREFIX = "driver-of-a-server-"
+"""Of the names of actors that a server makes."""
 
 
 @ray.remote(num_cpus=0, max_restarts=0, max_task_retries=0)
@@ -29,11 +36,17 @@ class DriverActor:
 
         self._driving = Driving()
 
-    def drive(self, home: Home, search_id: str, cluster: bool, patient: bool) -> None:
-        self._driving.drive(home, search_id, cluster=cluster, patient=patient)
+    def drive(self, home: Home, search_id: str, cluster: bool, patient: bool, last: bool = False) -> None:
+        """``last``: the actor ends itself afterwards, since nobody else will."""
+        try:
+            self._driving.drive(home, search_id, cluster=cluster, patient=patient)
+        finally:
+            if last:
+                threading.Timer(LINGER_SECONDS, os._exit, (0,)).start()
 
-    def drives(self) -> bool:
-        return self._driving.drives
+    def idle_seconds(self) -> float:
+        """Since it was made, if it drives nothing."""
+        return self._driving.idle_seconds
 
     def interrupt(self) -> None:
         self._driving.interrupt()
@@ -45,13 +58,16 @@ class DriverActor:
 def start(home: Home, search_id: str, *, cluster: bool, patient: bool) -> tuple[Any, Any]:
     """The actor, and what its run will come to. One of that name which is left ends first: nobody waits for it."""
     name = f"driver-{search_id}"
-    options: dict[str, Any] = {"name": name, "lifetime": "detached", "max_concurrency": 3}
+    end(name)
+    actor = _made(name, home, cluster, lifetime="detached")
+    return actor, actor.drive.remote(home, search_id, cluster, patient)
+
+
+def _made(name: str, home: Home, cluster: bool, **options: Any) -> Any:
     if cluster and home.database.startswith("sqlite"):  # which only this machine can open
         here = ray.get_runtime_context().get_node_id()
         options["scheduling_strategy"] = NodeAffinitySchedulingStrategy(here, soft=False)
-    end(name)
-    actor: Any = DriverActor.options(**options).remote()  # type: ignore[attr-defined]
-    return actor, actor.drive.remote(home, search_id, cluster, patient)
+    return DriverActor.options(name=name, max_concurrency=3, **options).remote()  # type: ignore[attr-defined]
 
 
 def end(name: str) -> None:
@@ -66,24 +82,31 @@ def end(name: str) -> None:
     raise StateError(f"actor {name} of Ray does not end")
 
 
-def interrupt(search_id: str) -> None:
-    """Asks the driver of a search to pause, if there is one."""
-    with suppress(ValueError):
-        ray.get_actor(f"driver-{search_id}").interrupt.remote()
+# --- for a server ---
 
 
-def is_there(search_id: str) -> bool:
-    """Whether somebody has started an actor for a search that drives it, or is about to."""
-    try:
-        found = ray.get_actor(f"driver-{search_id}")
-    except ValueError:
-        return False
-    try:
-        return bool(ray.get(found.drives.remote(), timeout=ANSWER_SECONDS))
-    except ray.exceptions.GetTimeoutError:  # it is being made, or its machine is busy
-        return True
-    except ray.exceptions.RayError:
-        return False
+def spare(home: Home, cluster: bool) -> Any:
+    """An actor that will drive a search: its imports take seconds, so it is made before there is one. On a cluster it
+    outlives whoever made it, once it drives."""
+    name = f"{PREFIX}{uuid.uuid4().hex[:12]}"
+    return _made(name, home, cluster, **({"lifetime": "detached"} if cluster else {}))
+
+
+def take_up(actor: Any, home: Home, search_id: str, *, cluster: bool) -> Any:
+    """Lets a spare actor drive a search; what its run comes to. The actor ends with it."""
+    return actor.drive.remote(home, search_id, cluster, False, True)
+
+
+def forget_idle(seconds: float) -> None:
+    """Ends spare actors of a cluster that a server has left behind."""
+    for own in ray.util.list_named_actors():
+        if not own.startswith(PREFIX):
+            continue
+        with suppress(ValueError, ray.exceptions.RayError):
+            actor = ray.get_actor(own)
+            idle: Any = ray.get(actor.idle_seconds.remote(), timeout=ANSWER_SECONDS)
+            if float(idle) > seconds:
+                ray.kill(actor)
 
 
 @ray.remote(num_cpus=0, max_retries=0)

@@ -1,5 +1,6 @@
 """A search driven in a process of its own, on Ray workers."""
 
+import time
 from functools import partial
 
 from nas.adapters.sql.store import open_store
@@ -23,11 +24,11 @@ class Driving:
         self._lines: list[str] = []
         self._driver: SearchDriver | None = None
         self._interrupted = False
-        self.drives = True
-        """Until `drive` has ended, also before it has begun."""
+        self._made, self._began = time.monotonic(), False
 
     def drive(self, home: Home, search_id: str, *, cluster: bool, patient: bool) -> None:
         """Until the search ends or pauses; raises what ended it. ``patient``: as `services.worker.lease.held`."""
+        self._began = True
         store = open_store(home.database)
         fleet = Fleet() if cluster else None
         try:
@@ -41,8 +42,12 @@ class Driving:
                     self._driver.interrupt()
                 self._driver.run()
         finally:
-            self.drives = False
             store.close()
+
+    @property
+    def idle_seconds(self) -> float:
+        """Since it was made, as long as nothing was to be driven; then 0."""
+        return 0.0 if self._began else time.monotonic() - self._made
 
     def interrupt(self) -> None:
         """Asks for a pause, also where no request can be written."""

@@ -169,6 +169,7 @@ def ask(
             return Asked(search_id=search_id, sequence=waiting[0].sequence, state=record.state)
         made = service.store.add_request(search_id, kind, content or {}, at=time.time())
         service.store.add_event(search_id, "asked", f"{caller.name} asks to {kind}", at=time.time())
+    service.nudge()
     return Asked(search_id=search_id, sequence=made.sequence, state=record.state)
 
 
@@ -204,6 +205,7 @@ def _added(service: Service, caller: Caller, record: SearchRecord, key: str | No
             raise RefusedError(f"searches: must be at most {most} that are not over; wait for one, or cancel one")
         service.store.add_search(record)
         service.store.add_event(record.id, "submitted", f"submitted by {caller.name}", at=record.created_at)
+    service.nudge()
     return _created(service, record)
 
 

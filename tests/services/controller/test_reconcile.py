@@ -35,6 +35,9 @@ class Started:
     def starting(self, search_id: str) -> bool:
         return search_id in self.here
 
+    def keep(self) -> None:
+        return None
+
     def drain(self) -> None:
         return None
 

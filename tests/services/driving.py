@@ -123,7 +123,8 @@ class Place:
             return Done(process.returncode, out, err)
 
     def environment(self, more: Mapping[str, str]) -> dict[str, str]:
-        return {"NAS_HOME": str(self.home), "OMP_NUM_THREADS": "1", "COLUMNS": "120"} | dict(more)
+        common = {"NAS_HOME": str(self.home), "OMP_NUM_THREADS": "1", "COLUMNS": "120"}
+        return {**common, "NAS_SERVER": "", "NAS_TOKEN": "", **more}
 
 
 def make_place(folder: Path, size: int = 4_000, cache_of: Place | None = None) -> Place:

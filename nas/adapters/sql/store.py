@@ -18,6 +18,7 @@ from nas.adapters.sql.errors import refusals
 from nas.adapters.sql.models import Base
 from nas.adapters.sql.revisions import touch
 from nas.adapters.sql.transactions import Transactions
+from nas.adapters.sql.upkeep import copy_searches
 from nas.errors import NotFoundError, StateError
 from nas.records import (
     AttemptRecord,
@@ -318,6 +319,8 @@ class _FencedStore(SqlStore):
 def open_store(url: str) -> SqlStore:
     """Open a database, creating it or bringing its tables up to date where needed.
 
+    An older SQLite file that holds searches is copied first (`nas.adapters.sql.upkeep`).
+
     Args:
         url: ``sqlite:///path/to/file``, ``sqlite://`` (in memory, for tests) or
             ``postgresql://user:password@host/name``; a PostgreSQL database must exist.
@@ -331,7 +334,7 @@ def open_store(url: str) -> SqlStore:
     with refusals(place):
         engine = create(url)
         try:
-            schema.upgrade(engine, place)
+            schema.upgrade(engine, place, copy_searches)
         except BaseException:
             engine.dispose()
             raise

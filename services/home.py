@@ -37,6 +37,11 @@ class Home:
         return self.root / "corpora"
 
     @property
+    def exports(self) -> Path:
+        """Models that a server gives away."""
+        return self.root / "exports"
+
+    @property
     def cache(self) -> Path:
         """Tokenizers and token files; may be deleted at any time."""
         return self.root / "cache"

@@ -8,6 +8,7 @@ with Client("http://127.0.0.1:8470") as client:
         print(member.number, member.values)
 """
 
+import hashlib
 import time
 import uuid
 from collections.abc import Iterable, Iterator, Mapping
@@ -32,6 +33,8 @@ from nas.client.models import (
     Decisions,
     Devices,
     Events,
+    ExportInfo,
+    ExportState,
     Front,
     Generated,
     Hypervolume,
@@ -48,7 +51,7 @@ from nas.client.models import (
     Version,
     Workers,
 )
-from nas.errors import UnreachableError
+from nas.errors import ExportError, UnreachableError
 from nas.records import (
     AttemptRecord,
     CandidateRecord,
@@ -184,6 +187,25 @@ class Client:
 
     def attempts(self, search_id: str) -> list[AttemptRecord]:
         return self._get(Attempts, f"/searches/{search_id}/attempts").attempts
+
+    def export(self, search_id: str, number: int) -> ExportInfo:
+        """Has a trained candidate exported; waits until it is. Raises `ExportError`."""
+        found = self._post(ExportInfo, "/exports", json={"search_id": search_id, "number": number})
+        while found.state is ExportState.RUNNING:
+            time.sleep(0.3)
+            found = self._get(ExportInfo, f"/exports/{found.id}")
+        if found.state is ExportState.FAILED:
+            raise ExportError(f"candidate {search_id}/{number} was not exported: {found.detail}")
+        return found
+
+    def download(self, export: ExportInfo) -> bytes:
+        """The archive of an export, a gzipped tar; raises `ExportError` for one that was damaged on its way."""
+        archive = self._http.request("GET", f"/exports/{export.id}/archive", timeout=600.0).content
+        if hashlib.sha256(archive).hexdigest() != export.sha256:
+            raise ExportError(
+                f"export {export.id}: its sha256 must be {export.sha256[:12]}...; it was damaged on its way"
+            )
+        return archive
 
     # --- what was found ---
 

@@ -3,6 +3,7 @@
 Times are seconds since the epoch (UTC), FLOPs and bytes are integers, losses are bits per byte.
 """
 
+from enum import StrEnum
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -275,6 +276,34 @@ class Prompt(_Sent):
 
 class Generated(BaseModel):
     text: str
+
+
+class ExportState(StrEnum):
+    RUNNING = "running"
+    DONE = "done"
+    FAILED = "failed"
+
+
+class NewExport(_Sent):
+    search_id: str
+    number: int = Field(ge=0, lt=2**31)
+
+
+class ExportInfo(BaseModel):
+    """A model to take away. ``sha256`` and ``bytes`` are of its archive; ``detail`` says how it compares with
+    transformers, or why it failed."""
+
+    id: str
+    search_id: str
+    number: int
+    state: ExportState
+    detail: str = ""
+    sha256: str = ""
+    bytes: int = 0
+
+
+class ExportList(BaseModel):
+    exports: list[ExportInfo]
 
 
 class WorkerInfo(BaseModel):

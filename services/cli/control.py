@@ -2,13 +2,14 @@
 
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from nas.errors import SpecError, StateError
+from nas.errors import SpecError, StateError, UnreachableError
 from nas.ports import PublicStore
 from nas.records import EventRecord, RequestKind, RequestRecord, SearchRecord, SearchState
 from services.cli import remote
@@ -17,6 +18,8 @@ from services.cli.output import Format, Output, say
 from services.cli.progress import Progress
 
 LOOK_SECONDS = 0.5
+AWAY_SECONDS = 120.0
+"""That a server may be away while somebody follows a search of it."""
 WAKING_SECONDS = 30.0
 """That a server has to take up what it is asked."""
 SearchId = Annotated[str, typer.Argument(metavar="ID", help="A search: its id, a beginning of it, or its name.")]
@@ -103,12 +106,17 @@ def watch(
 
 def follow(store: PublicStore, search_id: str) -> SearchRecord:
     """Shows what happens in a search until nobody drives it any more; the search as it is then."""
-    latest = max((event.sequence for event in store.events(search_id)), default=0)
-    with Progress(store, search_id, after=max(0, latest - 5)) as progress:
-        progress.look()
-        for _ in _while_attended(store, search_id):
+    try:
+        latest = max((event.sequence for event in store.events(search_id)), default=0)
+        with Progress(store, search_id, after=max(0, latest - 5)) as progress:
             progress.look()
-        progress.look()
+            for _ in _while_attended(store, search_id):
+                with suppress(UnreachableError):
+                    progress.look()
+            progress.look()
+    except KeyboardInterrupt:
+        say(f"search {search_id} goes on; follow it with: nas watch {search_id}")
+        raise
     done = store.search(search_id)
     say(done.result["sentence"] if done.result else f"{done.state}{f' ({done.reason})' if done.reason else ''}")
     return done
@@ -221,6 +229,17 @@ def _is_attended(store: PublicStore, record: SearchRecord) -> bool:
 
 def _while_attended(store: PublicStore, search_id: str) -> Iterator[None]:
     """Looks again and again, as long as a driver is at work, or a server is going to start one."""
-    while _is_attended(store, store.search(search_id)):
+    away = 0.0
+    while True:
+        try:
+            if not _is_attended(store, store.search(search_id)):
+                return
+            away = 0.0
+        except UnreachableError as error:  # a server that is started again goes on with its searches
+            if not away:
+                away = time.monotonic()
+                say(f"waiting: {error}")
+            if time.monotonic() - away > AWAY_SECONDS:
+                raise
         yield
         time.sleep(LOOK_SECONDS)

@@ -52,26 +52,19 @@ def export(
 
     Example: nas export austen/12 --out model
     """
-    from nas.export.card import model_card
-    from nas.export.huggingface import export_candidate
-    from nas.train.artifact import load_artifact
-
     with opened() as (home, store):
         search, record = find_trained(store, candidate)
-    model, tokenizer, _ = load_artifact(trained_folder(home, record))
-    card = model_card(
-        record,
-        search_name=search.name,
-        corpus=str(search.setting.get("corpus", {}).get("name", "unknown")),
-        limits=search.spec.get("limits", {}),
-        device=str(search.setting.get("device", "unknown")),
-        seed=int(search.spec.get("method", {}).get("seed", 0)),
-    )
-    parity = export_candidate(model, tokenizer, out, card, force=force)
-    if parity.checked:
-        say(f"wrote {out}: transformers gives the same logits (relative error {parity.max_relative_error:.1e})")
-    else:
-        say(f"wrote {out}; not compared with transformers: {parity.reason}")
+        if (client := remote.client_of(store)) is not None:
+            from services.cli.packing import unpack
+
+            found = client.export(search.id, record.number)
+            unpack(client.download(found), out, force=force)
+            say(f"wrote {out}: {found.detail}")
+            return
+    from services.worker.writing import export_to, said_of
+
+    parity = export_to(out, search, record, trained_folder(home, record), force=force)
+    say(f"wrote {out}: {said_of(parity)}")
 
 
 def scale(

@@ -1,7 +1,11 @@
 """A spec of this machine made into one that a server understands: texts are brought there, spaces written out."""
 
+import io
 import re
+import shutil
 import sys
+import tarfile
+import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from functools import partial
@@ -12,7 +16,7 @@ from nas.client.client import Client
 from nas.data.builtin import BUILTIN
 from nas.data.corpora import files_of
 from nas.document import Fields, read_file, read_text
-from nas.errors import CorpusError, NotFoundError, SpecError
+from nas.errors import CorpusError, ExportError, NotFoundError, SpecError
 from nas.space import load_space, space_names
 from nas.spec import parse_spec
 from nas.units import format_bytes
@@ -60,3 +64,25 @@ def packed(raw: Mapping[str, Any], base: Path, client: Client, *, upload: bool) 
     size = sum(path.stat().st_size for paths in files.values() for path in paths)
     tell("corpus", f"{format_bytes(size)} go to {client.server}")
     return sent | {"corpus": client.upload(name, files).reference}
+
+
+def unpack(archive: bytes, out: Path, *, force: bool) -> None:
+    """The one folder of an export, as ``out``, whole or not at all."""
+    out.absolute().parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=f".{out.name}-", dir=out.absolute().parent) as part:
+        with tarfile.open(fileobj=io.BytesIO(archive)) as packed:
+            packed.extractall(part, filter="data")
+        (folder,) = Path(part).iterdir()
+        if out.exists():
+            _check_replaceable(out, {path.name for path in folder.iterdir()}, force)
+            shutil.rmtree(out)
+        folder.rename(out)
+
+
+def _check_replaceable(out: Path, ours: set[str], force: bool) -> None:
+    """An earlier export may be replaced, and nothing else."""
+    found = {path.name for path in out.iterdir()} if out.is_dir() else {out.name}
+    if found and not force:
+        raise ExportError(f"{out} is there already: use --force to replace it, or another --out")
+    if others := sorted(found - ours):
+        raise ExportError(f"{out} holds what no export has ({', '.join(others[:3])}): use another --out")

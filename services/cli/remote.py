@@ -17,6 +17,8 @@ SERVER, TOKEN = "NAS_SERVER", "NAS_TOKEN"
 """Variables of the environment."""
 OPTION = "--server"
 DEFAULT = "http://127.0.0.1:8470"
+RETRY_SECONDS = 3.0
+"""That a command tries again for: somebody looks on."""
 
 
 def take_option(arguments: list[str]) -> list[str]:
@@ -47,7 +49,7 @@ def client(home: Home, address: str) -> "Client":
     """To be closed."""
     from nas.client.client import Client
 
-    return Client(address, token(home, address))
+    return Client(address, token(home, address), retry_seconds=RETRY_SECONDS)
 
 
 def client_of(store: PublicStore) -> "Client | None":

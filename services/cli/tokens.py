@@ -23,7 +23,7 @@ def login(
     from nas.client.client import Client
 
     where, secret = home(), remote.ask_secret("token (empty for none): ")
-    with Client(server, secret) as client:
+    with Client(server, secret, retry_seconds=remote.RETRY_SECONDS) as client:
         me = client.me()
     path = remote.remember(where, server, secret)
     say(f"commands are for {server} now, as {me.name} ({me.scope}); kept in {path}")

@@ -13,7 +13,17 @@ from nas.client.models import API, API_VERSION, VERSION_HEADER, Problem
 from services.controller import problems
 from services.controller.metrics import Figures
 from services.controller.reconcile import Reconciler
-from services.controller.routes import analysis, candidates, catalogue, corpora, events, health, searches, tokens
+from services.controller.routes import (
+    analysis,
+    candidates,
+    catalogue,
+    corpora,
+    events,
+    exports,
+    health,
+    searches,
+    tokens,
+)
 from services.controller.service import Service
 
 ABOUT = """Find the best language model you can afford, and prove that it fits.
@@ -35,6 +45,7 @@ def create_app(service: Service, reconciles: bool = True) -> FastAPI:
         if reconciles:
             reconciler.end()
             service.dispatcher.drain()
+        service.exports.close()
 
     app = _Application(
         title="nas",
@@ -48,7 +59,7 @@ def create_app(service: Service, reconciles: bool = True) -> FastAPI:
     app.state.ready = lambda: {"searches": reconciler.state} if reconciles else {}
     problems.install(app)
     api = APIRouter(prefix=API)
-    for own in (searches, candidates, analysis, events, catalogue, corpora, tokens):
+    for own in (searches, candidates, analysis, events, exports, catalogue, corpora, tokens):
         api.include_router(own.router)
     app.include_router(api)
     app.include_router(health.router)

@@ -13,7 +13,7 @@ from services.home import Home
 from services.worker import actor
 
 log = logging.getLogger(__name__)
-GENERATE_SECONDS = 120.0
+GENERATE_SECONDS, EXPORT_SECONDS = 120.0, 600.0
 SPARE_SECONDS = 20.0
 """After which there is a spare actor again."""
 IDLE_SECONDS = 60.0
@@ -48,6 +48,9 @@ class NoRay:
 
     def workers(self) -> list[WorkerInfo]:
         return []
+
+    def export(self, search_id: str, number: int) -> tuple[bytes, str]:
+        raise StateError("this server has no workers")
 
     def generate(self, search_id: str, number: int, prompt: str, tokens: int, temperature: float, seed: int) -> str:
         raise StateError("this server has no workers")
@@ -121,12 +124,22 @@ class RayDispatcher:
         ]
 
     def generate(self, search_id: str, number: int, prompt: str, tokens: int, temperature: float, seed: int) -> str:
-        task = actor.generate.options(num_cpus=0)
-        answer = task.remote(self._home, search_id, number, prompt, tokens, temperature, seed)
-        try:
-            return str(ray.get(answer, timeout=GENERATE_SECONDS))
-        except ray.exceptions.GetTimeoutError as error:
-            ray.cancel(answer, force=True)
-            raise StateError(f"no text within {GENERATE_SECONDS:.0f} s: the workers are busy") from error
-        except ray.exceptions.RayTaskError as error:
-            raise error.cause if isinstance(error.cause, NasError) else NasError(str(error).splitlines()[-1]) from error
+        arguments = (search_id, number, prompt, tokens, temperature, seed)
+        return str(_got(actor.generate.remote(self._home, *arguments), GENERATE_SECONDS))
+
+    def export(self, search_id: str, number: int) -> tuple[bytes, str]:
+        archive, compared = _got(actor.export.remote(self._home, search_id, number), EXPORT_SECONDS)
+        return bytes(archive), str(compared)
+
+
+def _got(answer: Any, seconds: float) -> Any:
+    """What a task gives; its errors, and `StateError` for one that takes too long."""
+    try:
+        return ray.get(answer, timeout=seconds)
+    except ray.exceptions.GetTimeoutError as error:
+        ray.cancel(answer, force=True)
+        raise StateError(f"no answer of a worker within {seconds:.0f} s: they are busy") from error
+    except ray.exceptions.RayTaskError as error:
+        raise error.cause if isinstance(error.cause, NasError) else NasError(str(error).splitlines()[-1]) from error
+    except ray.exceptions.RayError as error:
+        raise NasError(f"a worker was lost: {str(error).splitlines()[0]}") from error

@@ -13,7 +13,8 @@ from nas.adapters.sql.reader import Reader
 from nas.errors import LeaseError, NasError, StorageError
 from nas.ports import Store
 from nas.records import RequestKind, SearchRecord, SearchState
-from services.controller.service import Dispatcher, Service
+from services.controller.dispatcher import Dispatcher
+from services.controller.service import Service
 from services.worker.lease import driving
 
 log = logging.getLogger(__name__)

@@ -8,7 +8,8 @@ import uvicorn
 
 from nas.adapters.sql.store import open_store
 from services.controller.app import create_app
-from services.controller.service import Dispatcher, Service
+from services.controller.dispatcher import Dispatcher
+from services.controller.service import Service
 from services.controller.settings import Settings
 from services.home import Home
 

@@ -2,44 +2,18 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Annotated, Protocol
+from typing import Annotated
 
 from fastapi import Depends, Request
 
 from nas.adapters.sql.reader import Reader
 from nas.adapters.sql.store import SqlStore
 from nas.adapters.sql.tokens import Tokens
-from nas.client.models import WorkerInfo
+from services.controller.dispatcher import Dispatcher
+from services.controller.exports import Exports
 from services.controller.rates import Rates
 from services.controller.settings import Settings
 from services.home import Home
-
-
-class Dispatcher(Protocol):
-    """Processes that drive searches, somewhere else. Calls come from one thread at a time."""
-
-    def start(self, search_id: str) -> bool:
-        """Begins to drive a search; whether it has begun to: it may be somebody else's, or there is nothing to drive it
-        with."""
-        ...
-
-    def starting(self, search_id: str) -> bool:
-        """Whether a process for the search is there, or just about to be."""
-        ...
-
-    def keep(self) -> None:
-        """To be called now and then: makes ready for what may come."""
-        ...
-
-    def drain(self) -> None:
-        """Ends what ends with this server; searches save checkpoints."""
-        ...
-
-    def workers(self) -> list[WorkerInfo]: ...
-
-    def generate(self, search_id: str, number: int, prompt: str, tokens: int, temperature: float, seed: int) -> str:
-        """Text by a trained candidate, whose record the caller has looked at."""
-        ...
 
 
 @dataclass(frozen=True)
@@ -54,11 +28,13 @@ class Service:
     tokens: Tokens = field(init=False)
     nudges: list[Callable[[], None]] = field(default_factory=list)
     rates: Rates = field(init=False)
+    exports: Exports = field(init=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "reader", Reader(self.store))
         object.__setattr__(self, "tokens", Tokens(self.store))
         object.__setattr__(self, "rates", Rates(self.settings.quotas))
+        object.__setattr__(self, "exports", Exports(self.home.exports, self.dispatcher))
 
     def nudge(self) -> None:
         for own in self.nudges:

@@ -115,3 +115,11 @@ def generate(home: Home, search_id: str, number: int, prompt: str, tokens: int, 
     from services.worker.writing import write
 
     return write(home, search_id, number, prompt, tokens, temperature, seed)
+
+
+@ray.remote(num_cpus=0, max_retries=0)
+def export(home: Home, search_id: str, number: int) -> tuple[bytes, str]:
+    """A gzipped tar of a trained candidate for transformers, and how it compares with that."""
+    from services.worker.writing import export as exported
+
+    return exported(home, search_id, number)

@@ -24,12 +24,14 @@ NEEDS = {
     "GET /searches/{search_id}/hypervolume": "read", "GET /searches/{search_id}/ledger": "read",
     "GET /searches/{search_id}/report": "read", "GET /searches/{search_id}/events": "read",
     "GET /searches/{search_id}/events/stream": "read", "GET /searches/{search_id}/requests": "read",
+    "GET /exports": "read", "GET /exports/{export_id}": "read", "GET /exports/{export_id}/archive": "read",
     # to change something, or to make workers work
     "POST /searches": "write", "DELETE /searches/{search_id}": "write", "POST /searches/{search_id}/pause": "write",
     "POST /searches/{search_id}/resume": "write", "POST /searches/{search_id}/stop": "write",
     "POST /searches/{search_id}/cancel": "write", "POST /searches/{search_id}/clone": "write",
     "POST /searches/{search_id}/candidates": "write", "POST /searches/{search_id}/candidates/{number}/stop": "write",
     "POST /searches/{search_id}/candidates/{number}/generate": "write", "POST /corpora": "write",
+    "POST /exports": "write",
     # to let others in
     "GET /tokens": "admin", "POST /tokens": "admin", "DELETE /tokens/{token_id}": "admin",
 }  # fmt: skip
@@ -37,6 +39,7 @@ BODIES: dict[str, Any] = {
     "POST /searches": {"spec": SPEC},
     "POST /session": {"token": "nas_none"},
     "POST /tokens": {"name": "new"},
+    "POST /exports": {"search_id": "none", "number": 0},
     "POST /searches/{search_id}/candidates": {"architecture": {}},
     "POST /searches/{search_id}/candidates/{number}/generate": {},
 }
@@ -44,7 +47,7 @@ BODIES: dict[str, Any] = {
 
 def asked(server: Server, route: str, **given: Any) -> int:
     method, path = route.split(" ")
-    path = path.format(search_id="none", number=0, token_id="none") if "{" in path else path
+    path = path.format(search_id="none", number=0, token_id="none", export_id="none") if "{" in path else path
     prefix = "" if path in ("/livez", "/readyz", "/metrics") else API
     body = {} if route == "POST /corpora" else {"json": BODIES[route]} if route in BODIES else {}
     return int(server.http.request(method, prefix + path, **body, **given).status_code)

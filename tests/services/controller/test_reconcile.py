@@ -44,6 +44,9 @@ class Started:
     def workers(self) -> list[WorkerInfo]:
         return []
 
+    def export(self, search_id: str, number: int) -> tuple[bytes, str]:
+        raise StateError("no workers")
+
     def generate(self, search_id: str, number: int, prompt: str, tokens: int, temperature: float, seed: int) -> str:
         raise StateError("no workers")
 

@@ -1,0 +1,36 @@
+"""What a controller needs of processes elsewhere."""
+
+from typing import Protocol
+
+from nas.client.models import WorkerInfo
+
+
+class Dispatcher(Protocol):
+    """Processes that drive searches, somewhere else. Calls come from one thread at a time."""
+
+    def start(self, search_id: str) -> bool:
+        """Begins to drive a search; whether it has begun to: it may be somebody else's, or there is nothing to drive it
+        with."""
+        ...
+
+    def starting(self, search_id: str) -> bool:
+        """Whether a process for the search is there, or just about to be."""
+        ...
+
+    def keep(self) -> None:
+        """To be called now and then: makes ready for what may come."""
+        ...
+
+    def drain(self) -> None:
+        """Ends what ends with this server; searches save checkpoints."""
+        ...
+
+    def workers(self) -> list[WorkerInfo]: ...
+
+    def export(self, search_id: str, number: int) -> tuple[bytes, str]:
+        """A gzipped tar of a trained candidate for transformers, and how it compares with that."""
+        ...
+
+    def generate(self, search_id: str, number: int, prompt: str, tokens: int, temperature: float, seed: int) -> str:
+        """Text by a trained candidate, whose record the caller has looked at."""
+        ...

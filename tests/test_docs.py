@@ -150,7 +150,7 @@ def test_commands_can_be_typed(path: Path) -> None:
     lines = re.findall(r"^    (?:\.venv/bin/)?nas ([a-z]+ .*?)(?: *#.*| *>.*)?$", path.read_text(), re.M)
     for line in lines:
         name = next(own for own in COMMANDS if f"{line} ".startswith(f"{own} "))
-        assert COMMANDS[name].make_context(name, shlex.split(line.removeprefix(name))).params
+        assert COMMANDS[name].make_context(name, shlex.split(line.removeprefix(name))) is not None
 
 
 def test_exit_codes() -> None:

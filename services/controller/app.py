@@ -10,7 +10,7 @@ from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from nas.client.models import API, API_VERSION, VERSION_HEADER, Problem
-from services.controller import problems
+from services.controller import docs, problems
 from services.controller.metrics import Figures
 from services.controller.reconcile import Reconciler
 from services.controller.routes import (
@@ -51,18 +51,21 @@ def create_app(service: Service, reconciles: bool = True) -> FastAPI:
         title="nas",
         version=metadata.version("nas"),
         description=ABOUT,
+        docs_url=None,  # the framework's pages load scripts from elsewhere
+        redoc_url=None,
         lifespan=lifespan,
         max_body_size=service.settings.quotas.body_bytes,
     )
     app.state.service = service
     app.state.figures = Figures()
-    app.state.ready = lambda: {"searches": reconciler.state} if reconciles else {}
+    app.state.ready = lambda: {"searches": reconciler.state, "ray": service.dispatcher.state()} if reconciles else {}
     problems.install(app)
     api = APIRouter(prefix=API)
     for own in (searches, candidates, analysis, events, exports, catalogue, corpora, tokens):
         api.include_router(own.router)
     app.include_router(api)
     app.include_router(health.router)
+    app.include_router(docs.router)
     _describe_problems(app)
     return app
 

@@ -1,7 +1,10 @@
 """The seam to Ray: what needs torch runs in its workers, and only there."""
 
 import logging
+import os
+import signal
 import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,7 +16,9 @@ from services.home import Home
 from services.worker import actor
 
 log = logging.getLogger(__name__)
-GENERATE_SECONDS, EXPORT_SECONDS = 120.0, 600.0
+GENERATE_SECONDS, EXPORT_SECONDS, ANSWER_SECONDS = 120.0, 600.0, 3.0
+OTHER_CLUSTER = "WrongClusterID"
+"""In what Ray says to one who was connected to a head that has been replaced."""
 SPARE_SECONDS = 20.0
 """After which there is a spare actor again."""
 IDLE_SECONDS = 60.0
@@ -33,6 +38,11 @@ class _Driver:
 
 class NoRay:
     """Where there is none: searches wait."""
+
+    lost = ""
+
+    def state(self) -> str:
+        return "ok"
 
     def start(self, search_id: str) -> bool:
         return False
@@ -66,12 +76,32 @@ class RayDispatcher:
     def __init__(self, home: Home, cluster: bool) -> None:
         self._home, self._cluster = home, cluster
         self._drivers: dict[str, _Driver] = {}
+        self._asking = ThreadPoolExecutor(1, thread_name_prefix="ray")
+        self.lost = ""
         if cluster:
             actor.forget_idle(IDLE_SECONDS)
         self._spare: Any = actor.spare(home, cluster)
         self._taken = 0.0
 
+    def state(self) -> str:
+        try:
+            self._nodes()
+        except StateError as error:
+            return str(error)
+        return "ok"
+
     def start(self, search_id: str) -> bool:
+        try:
+            return self._start(search_id)
+        except ray.exceptions.RayError as error:
+            if OTHER_CLUSTER not in str(error):
+                raise StateError(f"Ray: {_first_line(error)}") from error
+            self.lost = "the cluster that this server was connected to is gone, and another is in its place"
+            log.critical("%s", self.lost)
+            os.kill(os.getpid(), signal.SIGTERM)  # in good order; whoever keeps it running starts it again
+            return False
+
+    def _start(self, search_id: str) -> bool:
         taken = self._spare or actor.spare(self._home, self._cluster)
         self._spare, self._taken = None, time.monotonic()
         end = actor.take_up(taken, self._home, search_id, cluster=self._cluster)
@@ -96,8 +126,7 @@ class RayDispatcher:
             seconds = time.monotonic() - driver.since
             log.warning("the driver of search %s ended after %.0f s: %s", search_id, seconds, error.cause)
         except ray.exceptions.RayError as error:
-            lines = str(error).strip().splitlines() or [type(error).__name__]
-            log.warning("the driver of search %s died: %s", search_id, lines[0])
+            log.warning("the driver of search %s died: %s", search_id, _first_line(error))
         ray.kill(driver.actor)
         return False
 
@@ -120,8 +149,16 @@ class RayDispatcher:
                 alive=bool(node["Alive"]),
                 resources={name: float(own) for name, own in node["Resources"].items() if "node:" not in name},
             )
-            for node in ray.nodes()  # type: ignore[no-untyped-call]
+            for node in self._nodes()
         ]
+
+    def _nodes(self) -> list[dict[str, Any]]:
+        """Raises `StateError` where Ray does not answer: it would be waited for without end."""
+        try:
+            found: list[dict[str, Any]] = self._asking.submit(ray.nodes).result(ANSWER_SECONDS)
+        except TimeoutError as error:
+            raise StateError(f"Ray does not answer within {ANSWER_SECONDS:.0f} s") from error
+        return found
 
     def generate(self, search_id: str, number: int, prompt: str, tokens: int, temperature: float, seed: int) -> str:
         arguments = (search_id, number, prompt, tokens, temperature, seed)
@@ -142,4 +179,8 @@ def _got(answer: Any, seconds: float) -> Any:
     except ray.exceptions.RayTaskError as error:
         raise error.cause if isinstance(error.cause, NasError) else NasError(str(error).splitlines()[-1]) from error
     except ray.exceptions.RayError as error:
-        raise NasError(f"a worker was lost: {str(error).splitlines()[0]}") from error
+        raise NasError(f"a worker was lost: {_first_line(error)}") from error
+
+
+def _first_line(error: Exception) -> str:
+    return next(iter(str(error).strip().splitlines()), type(error).__name__)

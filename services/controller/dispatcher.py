@@ -8,6 +8,15 @@ from nas.client.models import WorkerInfo
 class Dispatcher(Protocol):
     """Processes that drive searches, somewhere else. Calls come from one thread at a time."""
 
+    @property
+    def lost(self) -> str:
+        """Why it can do nothing any more; empty as long as it can."""
+        ...
+
+    def state(self) -> str:
+        """``ok``, or what is wrong with it now."""
+        ...
+
     def start(self, search_id: str) -> bool:
         """Begins to drive a search; whether it has begun to: it may be somebody else's, or there is nothing to drive it
         with."""

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 import uvicorn
 
 from nas.adapters.sql.store import open_store
+from nas.errors import StateError
 from services.controller.app import create_app
 from services.controller.dispatcher import Dispatcher
 from services.controller.service import Service
@@ -17,7 +18,10 @@ DRAIN_SECONDS = 10
 
 
 def serve(home: Home, settings: Settings) -> None:
-    """Until it is told to end. What is in training saves a checkpoint then, and goes on at the next start."""
+    """Until it is told to end. What is in training saves a checkpoint then, and goes on at the next start.
+
+    Raises `StateError` when its cluster is gone: whoever keeps it running is to start it again.
+    """
     store = open_store(home.database)
     try:
         with dispatching(home, settings) as dispatcher:
@@ -32,14 +36,23 @@ def serve(home: Home, settings: Settings) -> None:
                 timeout_graceful_shutdown=DRAIN_SECONDS,
                 proxy_headers=False,
             )
-            for number in (
-                signal.SIGINT,
-                signal.SIGTERM,
-            ):  # the server raises them again once it has ended in good order
-                signal.signal(number, lambda *_: None)
-            uvicorn.Server(config).run()
+            with _quiet_signals():
+                uvicorn.Server(config).run()
+            if dispatcher.lost:
+                raise StateError(dispatcher.lost)
     finally:
         store.close()
+
+
+@contextmanager
+def _quiet_signals() -> Iterator[None]:
+    """Uvicorn raises the signals again that have ended it; by then all is in good order, and nothing is to happen."""
+    former = {number: signal.signal(number, lambda *_: None) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in former.items():
+            signal.signal(number, handler)
 
 
 @contextmanager

@@ -33,7 +33,7 @@ def connected(address: str | None, cpus: int = 0) -> Iterator[None]:
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
     if address:
-        if any(token.exists() for token in _tokens()):  # else an address is tried without one
+        if os.environ.get("RAY_AUTH_TOKEN") or any(token.exists() for token in _tokens()):  # else it is tried without
             os.environ.setdefault("RAY_AUTH_MODE", "token")
         _check_reachable(address)
         with _initialised(address, address=address):

@@ -1,5 +1,6 @@
 """The OpenAPI document is what the server does: asked at random, it answers as it says there."""
 
+import re
 from collections import Counter
 from typing import get_args
 
@@ -39,6 +40,15 @@ def test_answers_are_as_documented(filled: Server) -> None:
 
         check()
     assert answers[200] > 50 and not any(status >= 500 for status in answers), answers
+
+
+def test_the_page_of_it_needs_no_network(server: Server) -> None:
+    page = server.http.get("/docs")
+    paths = server.http.get("/openapi.json").json()["paths"]
+    assert page.status_code == 200 and page.headers["Content-Security-Policy"].startswith("default-src 'none'")
+    assert all(f"<code>{path}</code>" in page.text for path in paths)
+    assert re.findall(r"(?:src|href)=[\"'](?!#|/openapi)", page.text) == [] and "<script" not in page.text
+    assert "&#34;total&#34;: {&#34;compute&#34;: &#34;20TFLOP&#34;}" in page.text, "with examples"
 
 
 def test_objectives_are_those_of_specs() -> None:

@@ -23,6 +23,10 @@ class Started:
     here: set[str] = field(default_factory=set)
     stays: bool = False
     error: str = ""
+    lost = ""
+
+    def state(self) -> str:
+        return "ok"
 
     def start(self, search_id: str) -> bool:
         if self.error:
@@ -169,4 +173,4 @@ def test_it_looks_by_itself_and_says_how_it_is(make_server: Servers, sqlite_url:
     while not started.started and time.monotonic() < limit:
         time.sleep(0.05)
     assert started.started == [own]
-    assert server.http.get("/readyz").json() == {"database": "ok", "searches": "ok"}
+    assert server.http.get("/readyz").json() == {"database": "ok", "searches": "ok", "ray": "ok"}

@@ -3,6 +3,8 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+import numpy as np
+
 from nas.pareto import hypervolume
 from nas.records import CurvePoint
 
@@ -37,7 +39,11 @@ class Progress:
 def hypervolume_history(finished: Sequence[Progress], reference: Sequence[float]) -> list[tuple[int, float]]:
     """(search FLOPs spent, hypervolume) after each finished candidate, in order of spending."""
     history: list[tuple[int, float]] = []
-    ordered = sorted(finished, key=lambda item: item.spent_flops)
-    for count, item in enumerate(ordered, start=1):
-        history.append((item.spent_flops, hypervolume([p.values for p in ordered[:count]], reference)))
+    front, volume = np.empty((0, len(reference))), 0.0
+    for item in sorted(finished, key=lambda item: item.spent_flops):
+        point = np.asarray(item.values, dtype=np.float64)
+        if not np.any(np.all(front <= point, axis=1)):  # else it changes nothing
+            front = np.vstack((front[np.any(front < point, axis=1)], point))
+            volume = hypervolume(front, reference)
+        history.append((item.spent_flops, volume))
     return history

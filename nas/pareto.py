@@ -19,20 +19,20 @@ def dominates(a: ArrayLike, b: ArrayLike) -> bool:
 def front_mask(points: ArrayLike) -> Mask:
     """(N,), true for the points that no other dominates; equal points are all kept.
 
-    Points are visited in lexicographic order, in which nothing is dominated by what comes after it: O(N x F) for a
-    front of F. Raises `ValueError` for a value that is not finite.
+    In lexicographic order nothing is dominated by what comes after it, so the first of what is left is on the front,
+    and what it dominates is left no more: F passes over arrays for a front of F. Raises `ValueError` for a value that
+    is not finite.
     """
     array = _finite(points)
     mask = np.zeros(len(array), dtype=np.bool_)
     if not len(array):
         return mask
-    kept = np.empty((0, array.shape[1]))
-    for index in np.lexsort(array.T[::-1]):
-        point = array[index]
-        worse = np.all(kept <= point, axis=1) & np.any(kept < point, axis=1)
-        if not worse.any():
-            mask[index] = True
-            kept = np.vstack((kept, point))
+    left = np.lexsort(array.T[::-1])
+    while len(left):
+        first, left = left[0], left[1:]
+        mask[first] = True
+        point, others = array[first], array[left]
+        left = left[np.any(others < point, axis=1) | np.all(others == point, axis=1)]
     return mask
 
 

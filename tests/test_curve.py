@@ -5,6 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nas.curve import RUNGS, Progress, hypervolume_history, rung_losses, rung_steps
+from nas.pareto import hypervolume
 from nas.records import CurvePoint
 
 
@@ -49,3 +50,11 @@ def test_hypervolume_history() -> None:
     finished = [Progress(30, (1.0, 3.0)), Progress(10, (2.0, 2.0)), Progress(20, (3.0, 3.0)), Progress(40, (3.0, 1.0))]
     assert hypervolume_history(finished, (4.0, 4.0)) == [(10, 4.0), (20, 4.0), (30, 5.0), (40, 6.0)]
     assert hypervolume_history([], (4.0, 4.0)) == []
+
+
+@given(st.lists(st.tuples(*[st.integers(0, 6)] * 3), max_size=25))
+def test_each_step_of_the_history_is_the_volume_of_all_so_far(values: list[tuple[int, int, int]]) -> None:
+    finished = [Progress(spent, tuple(map(float, own))) for spent, own in enumerate(values)]
+    corner = (5.0, 5.0, 5.0)
+    expected = [hypervolume([own.values for own in finished[: count + 1]], corner) for count in range(len(values))]
+    assert [volume for _, volume in hypervolume_history(finished, corner)] == pytest.approx(expected)

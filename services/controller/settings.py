@@ -24,7 +24,7 @@ class Quotas:
     body_bytes: int = 2**20
     compute: int = 10**21
     open_searches: int = 100
-    requests: int = 1200
+    requests: int = 6000
     submissions: int = 60
 
 

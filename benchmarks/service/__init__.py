@@ -1,0 +1,1 @@
+"""How quickly a server answers, and what it takes when nobody asks."""

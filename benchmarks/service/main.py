@@ -57,6 +57,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 def measured(server: str, pid: int, ids: Sequence[str], size: Size, touch: Callable[[], object]) -> str:
     """The tables."""
     largest, last = ids[0], f"/searches/{ids[-1]}"
+    share, resident = idle(pid, 2.0 if size is QUICK else IDLE_SECONDS)
     with httpx2.Client(base_url=server, timeout=60.0) as http:
         rows = [
             _row("page of 50 searches", ask(http, "/searches?page_size=50"), "p99 50 ms"),
@@ -71,7 +72,6 @@ def measured(server: str, pid: int, ids: Sequence[str], size: Size, touch: Calla
             _row("metrics", _outside(http, "/metrics"), ""),
         ]
     statuses, seconds = at_once(server, act, CLIENTS)
-    share, resident = idle(pid, 2.0 if size is QUICK else IDLE_SECONDS)
     said = ", ".join(f"{count} x {status}" for status, count in statuses.items())
     return "\n\n".join(
         [

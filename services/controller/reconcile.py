@@ -18,7 +18,8 @@ from services.controller.service import Service
 from services.worker.lease import driving
 
 log = logging.getLogger(__name__)
-LOOK_SECONDS = 1.0
+GLANCE_SECONDS, LOOK_SECONDS = 1.0, 5.0
+"""Between glances at whether anything has changed, and between looks at all searches even if nothing has."""
 RESTARTS = 3
 """Of a driver that dies again before it has brought a candidate further."""
 GOES_ON = (SearchState.QUEUED, SearchState.RUNNING, SearchState.STOPPING)
@@ -40,7 +41,8 @@ class Reconciler:
         self._deaths: dict[str, int] = {}  # of drivers since
         self._over, self._nudged = threading.Event(), threading.Event()
         self._thread = threading.Thread(target=self._run, daemon=True, name="reconciler")
-        self._looked = 0.0
+        self._looked, self._done = 0.0, -LOOK_SECONDS
+        self._newest: object = None
 
     def begin(self) -> None:
         self._thread.start()
@@ -65,14 +67,23 @@ class Reconciler:
     def _run(self) -> None:
         while not self._over.is_set():
             try:
-                self.look()
+                if self._is_time():
+                    self.look()
                 self._looked = time.monotonic()
             except StorageError as error:
                 log.warning("searches cannot be looked after: %s", error)
             except Exception:
                 log.exception("searches cannot be looked after")
-            self._nudged.wait(LOOK_SECONDS)
+            self._nudged.wait(GLANCE_SECONDS)
             self._nudged.clear()
+
+    def _is_time(self) -> bool:
+        """Something has changed, or it is long ago: leases expire without a change."""
+        before, self._newest = self._newest, self._reader.newest()
+        if self._newest == before and time.monotonic() - self._done < LOOK_SECONDS:
+            return False
+        self._done = time.monotonic()
+        return True
 
     def look(self) -> None:
         """Starts what is to be driven and is not, as far as there is room."""

@@ -1,9 +1,13 @@
 """The databases that searches are kept in: SQLite in their home, and a PostgreSQL server of the benchmark's own."""
 
 import importlib
+import os
+import signal
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import psycopg
@@ -28,6 +32,14 @@ class Postgres:
 
     def stop(self) -> None:
         self._server.stop()
+
+    def kill(self) -> None:
+        """As nobody can expect it: the postmaster, whose children notice and end."""
+        process = self._server.get_pid()
+        os.kill(process, signal.SIGKILL)
+        limit = time.monotonic() + 30
+        while Path(f"/proc/{process}").exists() and time.monotonic() < limit:
+            time.sleep(0.05)
 
     def start(self) -> None:
         self._server.ensure_postgres_running()

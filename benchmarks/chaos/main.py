@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from benchmarks.chaos import cluster, kills, sameness, troubles, workers
+from benchmarks.chaos import cluster, kills, sameness, service, troubles, workers
 from benchmarks.chaos.databases import Postgres, postgres
 from benchmarks.machine import machine, publish
 
@@ -92,6 +92,14 @@ def _workers(options: Options) -> Part:
     return Part(f"## Two workers against one\n\n{workers.write_up(results)}", _violations(results))
 
 
+def _service(options: Options) -> Part:
+    results = list(service.storms(options.server, options.kills, options.rng))
+    text = (
+        "## A server\n\nSeveral searches of a server at a time; the server is started again whenever it has gone.\n\n"
+    )
+    return Part(text + service.write_up(results), _violations(results))
+
+
 class _Judged(Protocol):
     @property
     def violations(self) -> Sequence[str]: ...
@@ -108,5 +116,6 @@ PARTS: dict[str, Callable[[Options], Part]] = {
     "troubles": _troubles,
     "workers": _workers,
     "nodes": _nodes,
+    "service": _service,
 }
 QUICK = ["kills", "sameness", "drivers"]

@@ -57,6 +57,15 @@ class Exports:
             raise StateError(f"export {own} is {found.state}{f': {found.detail}' if found.detail else ''}")
         return self._folder / f"{own}.tar.gz"
 
+    def forget(self, search_id: str) -> None:
+        """The exports of a search go with it."""
+        for own in self.all():
+            if own.search_id == search_id:
+                with self._lock:
+                    self._open.pop(own.id, None)
+                for path in (self._folder / f"{own.id}.json", self._folder / f"{own.id}.tar.gz"):
+                    path.unlink(missing_ok=True)
+
     def close(self) -> None:
         self._threads.shutdown(wait=False, cancel_futures=True)
 

@@ -1,5 +1,6 @@
 """A server and those who use it, as processes: submitted, followed, killed, started again."""
 
+import contextlib
 import json
 import os
 import re
@@ -15,7 +16,7 @@ import pytest
 from nas.adapters.sql.store import open_store
 from nas.errors import ExportError
 from nas.records import CandidateState, SearchState
-from tests.services.driving import Done, Place, make_place
+from tests.services.driving import Done, Place, knows_this_machine, make_place
 from tests.services.serving import Served, free_port, serving
 
 
@@ -215,6 +216,25 @@ def test_an_end_in_good_order_and_one_that_is_not(tmp_path_factory: pytest.TempP
             settled = [line.number for line in lines if line.kind == "settle"]
             assert len(settled) == len(set(settled)), "nothing is charged twice"
     assert ends[True] == ends[False]
+
+
+def test_two_controllers_on_one_database(tmp_path: Path, postgres_url: str) -> None:
+    """Neither knows of the other, and each search is driven once."""
+    knows_this_machine(postgres_url)
+    shared, user = (make_place(tmp_path / name) for name in ("shared", "user"))
+    with serving(shared, "--db", postgres_url) as first, serving(shared, "--db", postgres_url) as second:
+        submitted = [(first, second)[turn % 2].by(user, "submit", "tiny.yaml") for turn in range(4)]
+        ids = [done.out.strip() for done in submitted]
+        limit = time.monotonic() + 250
+        with second.client() as client:
+            while any(client.search(own).state is not SearchState.COMPLETED for own in ids):
+                assert time.monotonic() < limit, [client.search(own).reason for own in ids]
+                time.sleep(0.5)
+    with contextlib.closing(open_store(postgres_url)) as store:
+        for own in ids:
+            lease = store.lease(own)
+            assert lease is not None and lease.token == 1, "nobody took it from another"
+            assert all(attempt.attempt == 0 for attempt in store.attempts(own))
 
 
 def _state(place: Place, search: str) -> str:

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import shutil
 import time
 from typing import Annotated, Any
 
@@ -100,11 +101,13 @@ def get_search(request: Request, service: TheService, caller: Reading, search_id
 
 @router.delete("/{search_id}", status_code=204, responses=problems(404, 409))
 def delete(service: TheService, caller: Writing, search_id: str) -> Response:
-    """Delete a search that is over, with everything that belongs to it."""
+    """Delete a search that is over, with its records, weights and exports."""
     record = service.store.search(search_id)
     if record.state in OPEN or is_driven(service.store, search_id):
         raise StateError(f"search {search_id} is {record.state}: cancel it first")
     service.store.delete_search(search_id)
+    shutil.rmtree(service.home.artifacts / record.id, ignore_errors=True)
+    service.exports.forget(record.id)
     return Response(status_code=204)
 
 

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from nas.client.models import API, IDEMPOTENCY_HEADER
+from nas.client.models import API, IDEMPOTENCY_HEADER, ExportInfo, ExportState
 from nas.records import RequestKind, SearchState
 from services.controller.settings import Quotas, Settings
 from tests.services.controller.conftest import Server, Servers
@@ -190,8 +190,15 @@ def test_only_what_is_over_is_deleted(server: Server) -> None:
     path = f"{API}/searches/{own}"
     assert server.http.delete(path).status_code == 409
     server.store.update_search(own, state=SearchState.CANCELLED)
+    weights, exports = server.service.home.artifacts / own / "0", server.service.home.exports
+    weights.mkdir(parents=True)
+    exports.mkdir()
+    made = ExportInfo(id=f"{own}-0", search_id=own, number=0, state=ExportState.DONE)
+    (exports / f"{own}-0.json").write_text(made.model_dump_json())
+    (exports / "another-0.json").write_text(made.model_copy(update={"search_id": "another"}).model_dump_json())
     assert (server.http.delete(path).status_code, server.http.delete(path).status_code) == (204, 404)
-    assert server.store.searches() == []
+    assert server.store.searches() == [] and not weights.exists()
+    assert [path.name for path in exports.iterdir()] == ["another-0.json"]
 
 
 def test_what_is_not_there(server: Server) -> None:

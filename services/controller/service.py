@@ -9,6 +9,7 @@ from fastapi import Depends, Request
 from nas.adapters.sql.reader import Reader
 from nas.adapters.sql.store import SqlStore
 from nas.adapters.sql.tokens import Tokens
+from services.controller.completed import Completed
 from services.controller.dispatcher import Dispatcher
 from services.controller.exports import Exports
 from services.controller.rates import Rates
@@ -28,12 +29,14 @@ class Service:
     tokens: Tokens = field(init=False)
     nudges: list[Callable[[], None]] = field(default_factory=list)
     rates: Rates = field(init=False)
+    completed: Completed = field(init=False)
     exports: Exports = field(init=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "reader", Reader(self.store))
         object.__setattr__(self, "tokens", Tokens(self.store))
         object.__setattr__(self, "rates", Rates(self.settings.quotas))
+        object.__setattr__(self, "completed", Completed(self.reader))
         object.__setattr__(self, "exports", Exports(self.home.exports, self.dispatcher))
 
     def nudge(self) -> None:

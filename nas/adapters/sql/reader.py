@@ -112,14 +112,16 @@ class Reader:
         return [(CandidateRecord(**{name: row[name] for name in row if name != "revision"}), row["revision"])
                 for row in rows]  # fmt: skip
 
-    def completed(self, search_id: str) -> list[tuple[int, float, Mapping[str, Any]]]:
-        """Number, loss and costs of the candidates of the search itself that were trained to the end."""
+    def completed(self, search_id: str, since: int = -1) -> list[tuple[int, float, Mapping[str, Any]]]:
+        """Number, loss and costs of the candidates of the search itself that were trained to the end, and have changed
+        after a revision."""
         own = _CANDIDATES.c
         statement = select(own.number, own.val_bpb, own.costs).where(
             own.search_id == search_id,
             own.state == CandidateState.COMPLETED,
             own.origin != Origin.FINAL,
             own.val_bpb.is_not(None),
+            own.revision > since,
         )
         rows = self._rows(statement.order_by(own.number))
         return [(row["number"], row["val_bpb"], row["costs"]) for row in rows]

@@ -1,8 +1,8 @@
 """What a search has found: its front, hypervolume, account, report."""
 
-from collections.abc import Iterable
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
+import numpy as np
 from fastapi import APIRouter, Query, Request, Response
 from fastapi.responses import HTMLResponse
 
@@ -91,24 +91,27 @@ def report(request: Request, service: TheService, caller: Reading, search_id: st
 def _front(
     service: Service, search_id: str, objectives: tuple[str, ...], limits: dict[str, float], revision: int
 ) -> Front:
-    completed = service.reader.completed(search_id)
-    points: list[tuple[int, tuple[float, ...]]] = []
-    for number, loss, costs in completed:
-        values = {**costs, LOSS: loss}
-        kept = all(isinstance(values.get(name), (int, float)) and values[name] <= most for name, most in limits.items())
-        own = [values.get(name) for name in objectives]
-        if kept and all(isinstance(value, (int, float)) for value in own):
-            points.append((number, tuple(float(value) for value in own if value is not None)))
-    mask: Iterable[Any] = front_mask([point for _, point in points]) if points else []
-    members = [own for own, on_front in zip(points, mask, strict=True) if on_front]
+    table = service.completed.of(search_id, revision)
+    columns = {name: table.values[:, place] for place, name in enumerate(OBJECTIVES)}
+    points = np.stack([columns[name] for name in objectives], axis=1)
+    within = ~np.isnan(points).any(axis=1)
+    for name, most in limits.items():
+        within &= columns[name] <= most
+    numbers, points = table.numbers[within], points[within]
+    mask = front_mask(points)
+    numbers, points = numbers[mask], points[mask]
     first = next((place for place, name in enumerate(objectives) if name != LOSS), 0)
-    members.sort(key=lambda own: (own[1][first], own[0]))
-    best = members[knee([point for _, point in members])][0] if len(members) > 2 else None
+    order = np.lexsort((numbers, points[:, first]))
+    best = int(numbers[knee(points)]) if len(numbers) > 2 else None
+    members = [
+        FrontMember(number=int(numbers[place]), values=points[place].tolist(), knee=int(numbers[place]) == best)
+        for place in order
+    ]
     return Front(
         objectives=list(objectives),
-        members=[FrontMember(number=own, values=list(point), knee=own == best) for own, point in members],
-        completed=len(completed),
-        within_limits=len(points),
+        members=members,
+        completed=len(table.numbers),
+        within_limits=int(within.sum()),
         revision=revision,
     )
 

@@ -1,0 +1,73 @@
+"""What the candidates of searches came to, kept and brought up to date: one of thousands is read once, and then only
+what has changed."""
+
+import threading
+from collections import OrderedDict
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from nas.adapters.sql.reader import Reader
+from nas.spec import LOSS, OBJECTIVES
+
+SEARCHES = 64
+"""That are kept, those asked for last."""
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """Candidates that were trained to the end, by number.
+
+    Attributes:
+        numbers: (N,).
+        values: (N, objectives of `nas.spec.OBJECTIVES`); not a number where one has none.
+        revision: of the search when it was read.
+    """
+
+    numbers: npt.NDArray[np.int64]
+    values: npt.NDArray[np.float64]
+    revision: int
+
+
+EMPTY = Table(np.empty(0, dtype=np.int64), np.empty((0, len(OBJECTIVES))), -1)
+
+
+class Completed:
+    """Any number of threads."""
+
+    def __init__(self, reader: Reader) -> None:
+        self._reader = reader
+        self._lock = threading.Lock()
+        self._tables: OrderedDict[str, Table] = OrderedDict()
+
+    def of(self, search_id: str, revision: int) -> Table:
+        """As of that revision of the search, or a later one."""
+        with self._lock:
+            known = self._tables.get(search_id, EMPTY)
+        if known.revision < revision:
+            known = self._read(search_id, revision, known)
+        with self._lock:
+            self._tables[search_id] = known
+            self._tables.move_to_end(search_id)
+            while len(self._tables) > SEARCHES:
+                self._tables.popitem(last=False)
+        return known
+
+    def _read(self, search_id: str, revision: int, known: Table) -> Table:
+        """With what has changed since the table was read."""
+        rows = self._reader.completed(search_id, known.revision)
+        if not rows:
+            return Table(known.numbers, known.values, revision)
+        numbers = np.array([number for number, _, _ in rows], dtype=np.int64)
+        values = np.array([_values(loss, costs) for _, loss, costs in rows])
+        stays = ~np.isin(known.numbers, numbers)
+        numbers = np.concatenate((known.numbers[stays], numbers))
+        order = np.argsort(numbers)
+        return Table(numbers[order], np.concatenate((known.values[stays], values))[order], revision)
+
+
+def _values(loss: float, costs: object) -> list[float]:
+    assert isinstance(costs, dict)
+    found = (loss if name == LOSS else costs.get(name) for name in OBJECTIVES)
+    return [float(own) if isinstance(own, (int, float)) else np.nan for own in found]

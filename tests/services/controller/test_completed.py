@@ -1,0 +1,55 @@
+"""What candidates came to, kept: always what a fresh reading gives."""
+
+from dataclasses import replace
+
+import numpy as np
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from nas.adapters.sql.reader import Reader
+from nas.adapters.sql.store import open_store
+from nas.records import CandidateState, Origin
+from nas.spec import OBJECTIVES
+from services.controller.completed import SEARCHES, Completed
+from tests.contracts.samples import CANDIDATE, SEARCH
+
+CHANGES = st.lists(
+    st.tuples(st.integers(0, 6), st.sampled_from([*CandidateState]), st.floats(1, 3), st.sampled_from([*Origin])),
+    max_size=12,
+)
+
+
+@given(rounds=st.lists(CHANGES, min_size=1, max_size=4))
+@settings(max_examples=40, suppress_health_check=[HealthCheck.too_slow])
+def test_what_is_kept_is_what_is_there(rounds: list[list[tuple[int, CandidateState, float, Origin]]]) -> None:
+    store = open_store("sqlite://")
+    store.add_search(SEARCH)
+    reader = Reader(store)
+    kept, known = Completed(reader), set[int]()
+    ended = set[int]()
+    for changes in rounds:
+        for number, state, loss, origin in changes:
+            if number in ended:
+                continue  # what is over stays as it is
+            if number not in known:
+                store.add_candidate(replace(CANDIDATE, number=number, origin=origin, costs={"params": 10 * number}))
+                known.add(number)
+            store.update_candidate("s", number, state=state, val_bpb=loss)
+            ended |= {number} if state.terminal else set()
+        revision = reader.revision("s")
+        found, fresh = kept.of("s", revision), Completed(reader).of("s", revision)
+        assert np.array_equal(found.numbers, fresh.numbers)
+        assert np.array_equal(found.values, fresh.values, equal_nan=True)
+        assert found.values.shape == (len(found.numbers), len(OBJECTIVES))
+    store.close()
+
+
+def test_only_so_many_are_kept() -> None:
+    store = open_store("sqlite://")
+    reader = Reader(store)
+    kept = Completed(reader)
+    for place in range(SEARCHES + 3):
+        store.add_search(replace(SEARCH, id=f"s{place}"))
+        kept.of(f"s{place}", reader.revision(f"s{place}"))
+    assert list(kept._tables) == [f"s{place}" for place in range(3, SEARCHES + 3)]
+    store.close()

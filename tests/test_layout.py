@@ -13,7 +13,9 @@ import pytest
 ROOT = Path(__file__).parents[1]
 PROJECT: dict[str, Any] = tomllib.loads((ROOT / "pyproject.toml").read_text())
 CONTRACTS: list[dict[str, Any]] = PROJECT["tool"]["importlinter"]["contracts"]
-(PURE,) = (contract for contract in CONTRACTS if contract["type"] == "forbidden")
+PURE, CONTROLLER = (
+    next(own for own in CONTRACTS if own["name"].startswith(name)) for name in ("The pure core", "The controller")
+)
 HEAVY = {*PURE["forbidden_modules"], "ray", "fastapi", "alembic", "numba", "pandas", "scipy"}
 IMPORT = """
 import importlib, json, sys
@@ -57,9 +59,19 @@ def test_the_pure_core_and_help_are_light(module: str) -> None:
     assert sorted((HEAVY - allowed) & set(json.loads(done.stdout))) == []
 
 
+def test_the_controller_is_light() -> None:
+    """Also with what it imports only once it serves."""
+    code = "import services.controller.serve, services.controller.dispatch, dashboards.report, json, sys\n"
+    code += "print(json.dumps(sorted(name for name in sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    loaded = json.loads(done.stdout)
+    assert sorted({*CONTROLLER["forbidden_modules"], "ray.tune", "pandas"} & set(loaded)) == []
+
+
 @pytest.mark.parametrize(
     ("package", "name"),
     [
+        ("services.controller", "templates/docs.html.j2"),
         ("search_spaces", "llama-tiny.yaml"),
         ("search_spaces", "llama-small.yaml"),
         ("nas.data", "austen/manifest.json"),

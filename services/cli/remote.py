@@ -96,7 +96,7 @@ def _known(home: Home) -> dict[str, Any]:
     path = home.root / "servers.json"
     try:
         raw = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return {}
     except ValueError as error:
         raise SpecError(str(path), f"must be JSON: {error}") from error

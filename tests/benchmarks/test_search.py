@@ -381,15 +381,27 @@ def test_tables_and_figure() -> None:
     assert row == "| gp | asha | - | 100.00 / 25.00 / 25.00 |"
 
 
+def test_what_needs_tables_that_are_not_there_is_left_out(
+    austen: Table, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(main, "_problem", lambda corpus, draw: problem(austen, draw))
+    peers = [PEERS["random"], PEERS["halving, complete schedules"]]
+    library = main.Library("austen", peers, refresh=False, work=tmp_path, kept=tmp_path)
+    assert list(library.shelves) == ["random"]
+    assert library.notes == [
+        "halving, complete schedules on austen is left out: it needs 2 tables of smaller budgets, there are 0."
+    ]
+
+
 def test_the_command_goes_on_where_it_was_ended(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     command = ["--corpus", "austen", "--seeds", "2", "--peers", "random", "halving, complete schedules", "--policies"]
     command += ["none", "--workers", "1", "--kept", str(tmp_path / "kept"), "--work", str(tmp_path / "work")]
     command += ["--out", str(tmp_path / "search.md"), "--picture", str(tmp_path / "search.svg")]
     main.main(command)
     first = capsys.readouterr()
-    assert "4 of 4" in first.err and (tmp_path / "search.md").read_text() == first.out
+    assert "6 of 6" in first.err and (tmp_path / "search.md").read_text() == first.out
     assert "| random |" in first.out and "| ours: none |" in first.out and (tmp_path / "search.svg").is_file()
-    assert "halving, complete schedules on austen is left out: it needs 2 tables of smaller budgets" in first.out
+    assert "| halving, complete schedules |" in first.out
     main.main(command)
     second = capsys.readouterr()
     assert second.err == "" and second.out == first.out

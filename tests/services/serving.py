@@ -13,7 +13,7 @@ from nas.client.client import Client
 from nas.errors import NasError
 from tests.services.driving import Done, Place, gone
 
-START_SECONDS = 60
+START_SECONDS = 180
 
 
 @dataclass
@@ -58,7 +58,7 @@ class Served:
         """In good order; the exit code."""
         assert self.process is not None
         self.process.send_signal(signal.SIGTERM)
-        return self.process.wait(timeout=60)
+        return self.process.wait(timeout=180)
 
     def client(self, token: str = "") -> Client:
         return Client(self.url, token)

@@ -169,7 +169,7 @@ def test_what_cannot_be_started_now_is_tried_again(served: Server, started: Star
 def test_it_looks_by_itself_and_says_how_it_is(make_server: Servers, sqlite_url: str, started: Started) -> None:
     server = make_server(sqlite_url, dispatcher=started, reconciles=True)
     own = submitted(server)
-    limit = time.monotonic() + 20
+    limit = time.monotonic() + 120
     while not started.started and time.monotonic() < limit:
         time.sleep(0.05)
     assert started.started == [own]

@@ -15,7 +15,6 @@ app = typer.Typer(
     help="Find the best language model you can afford, and prove that it fits.",
     epilog="Begin with: nas fit 'texts/*.txt' --time 10min",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},

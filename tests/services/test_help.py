@@ -1,7 +1,10 @@
 """What a new user meets first."""
 
+import os
 import re
 import shlex
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -61,3 +64,10 @@ def test_help_says_what_an_option_means(tmp_path: Path) -> None:
     for name, command in COMMANDS.items():
         for parameter in command.params:
             assert getattr(parameter, "help", None), f"{name}: {parameter.name}"
+
+
+def test_the_shell_completes_commands() -> None:
+    environment = {**os.environ, "_NAS_COMPLETE": "complete_bash", "COMP_WORDS": "nas st", "COMP_CWORD": "1"}
+    installed = Path(sys.executable).with_name("nas")
+    done = subprocess.run([installed], env=environment, capture_output=True, text=True, timeout=120)
+    assert done.stdout.split() == ["stop", "status"]

@@ -36,14 +36,12 @@ def serve(
     from dataclasses import replace
 
     from nas.adapters.sql.engine import redacted_url
-    from services.controller.logs import configure
     from services.controller.serve import serve as run
     from services.controller.settings import Settings
 
     settings = Settings(host, port, auth == "token", tuple(hosts or ()), ray, running)
     here = home()
     where = replace(here, database=db or here.database, storage=artifacts or here.storage)
-    configure()
     shown = f"[{host}]" if ":" in host else host
     tell("server", f"http://{shown}:{port} (API: /docs), database {redacted_url(where.database)}")
     if not settings.auth:

@@ -1,15 +1,18 @@
 """A server from its start to its end: database, Ray, application."""
 
+import errno
 import signal
+import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 import uvicorn
 
 from nas.adapters.sql.store import open_store
-from nas.errors import StateError
+from nas.errors import SpecError, StateError
 from services.controller.app import create_app
 from services.controller.dispatcher import Dispatcher
+from services.controller.logs import configure
 from services.controller.service import Service
 from services.controller.settings import Settings
 from services.home import Home
@@ -20,8 +23,11 @@ DRAIN_SECONDS = 10
 def serve(home: Home, settings: Settings) -> None:
     """Until it is told to end. What is in training saves a checkpoint then, and goes on at the next start.
 
-    Raises `StateError` when its cluster is gone: whoever keeps it running is to start it again.
+    Raises `StateError` when its cluster is gone: whoever keeps it running is to start it again; `SpecError` for a port
+    or an address that is not to be had.
     """
+    check_address(settings.host, settings.port)
+    configure()
     store = open_store(home.database)
     try:
         with dispatching(home, settings) as dispatcher:
@@ -42,6 +48,21 @@ def serve(home: Home, settings: Settings) -> None:
                 raise StateError(dispatcher.lost)
     finally:
         store.close()
+
+
+def check_address(host: str, port: int) -> None:
+    """Said before Ray is started, which takes seconds."""
+    try:
+        family, *_, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        with socket.socket(family) as own:
+            own.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            own.bind(address)
+    except socket.gaierror as error:
+        raise SpecError("--host", "must be an address or a name of this machine", host) from error
+    except OSError as error:
+        if error.errno == errno.EADDRINUSE:
+            raise SpecError("--port", "must be free: is a server running already?", port) from error
+        raise SpecError("--host", f"must be an address that can be listened at: {error.strerror}", host) from error
 
 
 @contextmanager

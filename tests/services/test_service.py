@@ -5,6 +5,7 @@ import json
 import os
 import re
 import signal
+import socket
 import subprocess
 import time
 from collections.abc import Callable, Iterator
@@ -311,3 +312,18 @@ def test_nobody_there(tmp_path: Path) -> None:
     for address in ("nonsense", "ftp://x", "http://"):
         assert user.run("ls", "--server", address).code in (2, 7)
     assert user.run("ls", "--server").code == 2
+
+
+def test_a_port_that_is_taken_is_told_at_once(tmp_path: Path) -> None:
+    place = make_place(tmp_path / "place")
+    with socket.socket() as own:
+        own.bind(("127.0.0.1", 0))
+        own.listen()
+        taken = own.getsockname()[1]
+        done = place.run("serve", "--port", taken)
+        assert (done.code, done.out) == (2, "")
+        assert f"--port: must be free: is a server running already?, found {taken}" in done.err
+    refused = place.run("serve", "--host", "0.0.0.0")
+    assert refused.code == 2 and "--host: must be of the loopback where no token is needed" in refused.err
+    nowhere = place.run("serve", "--host", "203.0.113.1", "--auth", "token")
+    assert nowhere.code == 2 and "--host: must be an address that can be listened at" in nowhere.err

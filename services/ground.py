@@ -9,7 +9,7 @@ from typing import Any
 
 from nas.appraise import Appraiser
 from nas.cost import FLOP_CONVENTION
-from nas.data.corpora import SPLITS, Corpus, check_long_enough, load_corpus, overlap
+from nas.data.corpora import SPLITS, Corpus, check_long_enough, known_overlap, load_corpus
 from nas.data.snapshot import fetch_corpus, publish_corpus
 from nas.data.texts import Texts
 from nas.errors import CorpusError
@@ -150,7 +150,7 @@ def setting_of(ground: Ground, profiles: Sequence[Profiles], found: Forecast) ->
 
 def _facts(ground: Ground) -> dict[str, Any]:
     corpus = ground.texts.corpus
-    shared = overlap(corpus)
+    shared = known_overlap(corpus, ground.texts.folder)
     return {
         "device": ground.device,
         "device_name": ", ".join(own.hardware for own in ground.devices),

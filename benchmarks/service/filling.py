@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from itertools import islice
 from typing import Any
 
-from sqlalchemy import insert
+from sqlalchemy import insert, update
 
 from nas.adapters.sql.models import Base
 from nas.adapters.sql.store import SqlStore
@@ -64,6 +64,9 @@ def fill(store: SqlStore, size: Size) -> list[str]:
         _insert(store, "candidates", (to_dict(c) | {"revision": c.number} for c in _candidates(own, count, drawn, rng)))
         _insert(store, "curve_points", (to_dict(point) for n in range(count) for point in _points(own, n, rng)))
         _insert(store, "ledger", (to_dict(line) for line in _ledger(own, count)))
+        searches = Base.metadata.tables["searches"]
+        with store.transactions.write() as connection:
+            connection.execute(update(searches).where(searches.c.id == own).values(revision=count))
         store.add_event(own, "completed", "completed", at=BEGINS)
     return ids
 

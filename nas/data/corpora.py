@@ -18,10 +18,20 @@ from nas.data.carving import carve
 from nas.data.documents import SPLITS, Corpus, Document
 from nas.data.fields import check_keys
 from nas.data.hub import hub_reference, load_hub
-from nas.data.overlap import Overlap, overlap
+from nas.data.overlap import Overlap, known_overlap, overlap
 from nas.errors import CorpusError, SpecError
 
-__all__ = ["SPLITS", "Corpus", "Document", "Overlap", "check_long_enough", "files_of", "load_corpus", "overlap"]
+__all__ = [
+    "SPLITS",
+    "Corpus",
+    "Document",
+    "Overlap",
+    "check_long_enough",
+    "files_of",
+    "known_overlap",
+    "load_corpus",
+    "overlap",
+]
 
 AUTO = "auto"
 

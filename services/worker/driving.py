@@ -3,6 +3,7 @@
 import time
 from functools import partial
 
+from nas.adapters.optuna_suggester import warm
 from nas.adapters.sql.store import open_store
 from nas.errors import LeaseError, NasError, StorageError
 from nas.ports import Store
@@ -24,6 +25,7 @@ class Driving:
         self._lines: list[str] = []
         self._driver: SearchDriver | None = None
         self._interrupted = False
+        warm()
         self._made, self._began = time.monotonic(), False
 
     def drive(self, home: Home, search_id: str, *, cluster: bool, patient: bool) -> None:

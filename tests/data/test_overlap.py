@@ -1,8 +1,10 @@
+from pathlib import Path
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nas.data.corpora import Corpus, Document, overlap
+from nas.data.corpora import Corpus, Document, known_overlap, overlap
 
 
 def words(start: int, stop: int) -> str:
@@ -47,3 +49,14 @@ def test_agrees_with_sets_of_tuples(train: list[str], validation: list[str]) -> 
     seen, asked = set(grams(train)), grams(validation)
     expected = sum(gram in seen for gram in asked) / len(asked) if asked else 0.0
     assert overlap(corpus(train, validation, [])).validation == pytest.approx(expected)
+
+
+def test_what_is_known_is_not_counted_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    own, other = (corpus([words(0, 100)], [words(80, last)], [words(200, 300)]) for last in (120, 140))
+    first = known_overlap(own, tmp_path)
+    assert first == overlap(own) != known_overlap(other, tmp_path) == overlap(other)
+    for damage in ("", "[1]", '{"validation": 0.5}'):
+        (tmp_path / "overlaps" / f"{own.fingerprint}.json").write_text(damage)
+        assert known_overlap(own, tmp_path) == first, "what is damaged is made again"
+    monkeypatch.setattr("nas.data.overlap.overlap", None)
+    assert known_overlap(own, tmp_path) == first

@@ -3,7 +3,6 @@
 import difflib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from nas.errors import NotFoundError, SpecError, StateError, StorageError
@@ -95,16 +94,6 @@ def find_trained(store: PublicStore, text: str) -> tuple[SearchRecord, Candidate
             f"`nas front {search.id}` shows the best of them"
         )
     return search, record
-
-
-def trained_folder(home: Home, record: CandidateRecord) -> Path:
-    """The folder with a candidate's weights, brought here first where another machine has trained it."""
-    from nas.train.artifact import WEIGHTS, fetch_artifact
-
-    folder, depot = home.artifacts / record.artifact, home.depot
-    if depot is not None and not (folder / WEIGHTS).is_file():
-        fetch_artifact(folder, depot, record.artifact)
-    return folder
 
 
 def look(store: PublicStore, text: str) -> "SearchView":

@@ -8,7 +8,7 @@ import typer
 
 from nas.records import SearchRecord
 from services.cli import remote
-from services.cli.access import find_candidate, find_trained, opened, opened_here, trained_folder
+from services.cli.access import find_candidate, find_trained, opened, opened_here
 from services.cli.ahead import consent
 from services.cli.output import Format, Output, emit_json, emit_lines, say, tell
 
@@ -36,8 +36,9 @@ def generate(
             return
     from nas.train.artifact import generate as sample
     from nas.train.artifact import load_artifact
+    from services.worker.writing import weights_of
 
-    model, tokenizer, _ = load_artifact(trained_folder(home, record))
+    model, tokenizer, _ = load_artifact(weights_of(home, record))
     print(sample(model, tokenizer, prompt, tokens=tokens, temperature=temperature, seed=seed))
 
 
@@ -61,9 +62,9 @@ def export(
             unpack(client.download(found), out, force=force)
             say(f"wrote {out}: {found.detail}")
             return
-    from services.worker.writing import export_to, said_of
+    from services.worker.writing import export_to, said_of, weights_of
 
-    parity = export_to(out, search, record, trained_folder(home, record), force=force)
+    parity = export_to(out, search, record, weights_of(home, record), force=force)
     say(f"wrote {out}: {said_of(parity)}")
 
 

@@ -28,8 +28,7 @@ PREFIX = "driver-of-a-server-"
 
 @ray.remote(num_cpus=0, max_restarts=0, max_task_retries=0)
 class DriverActor:
-    """`services.worker.driving.Driving`, named after its search. Nothing restarts it but whoever wants the search to
-    go on."""
+    """`services.worker.driving.Driving`. Nothing restarts it but whoever wants the search to go on."""
 
     def __init__(self) -> None:
         from services.worker.driving import Driving

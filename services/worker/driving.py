@@ -12,7 +12,7 @@ from nas.spec import parse_spec
 from services.ground import Ground, survey_again
 from services.home import Home
 from services.worker.beginning import prepare
-from services.worker.driver import SearchDriver, cancel_held
+from services.worker.driver import OVER, SearchDriver, cancel_held
 from services.worker.engine import tune_engine
 from services.worker.fleet import Fleet
 from services.worker.lease import held
@@ -63,7 +63,10 @@ class Driving:
 
 
 def _woken(home: Home, store: Store, search_id: str) -> bool:
-    """Takes up what was asked while nothing drove the search; whether it goes on."""
+    """Takes up what was asked while nothing drove the search; whether it goes on. One that has ended since somebody
+    wanted it driven stays as it is."""
+    if store.search(search_id).state in OVER:
+        return False
     asked = {own.kind: own.sequence for own in store.requests(search_id, unanswered=True)}
     if RequestKind.CANCEL in asked:
         cancel_held(home, store, search_id)

@@ -19,7 +19,7 @@ from services.home import Home
 def write(home: Home, search_id: str, number: int, prompt: str, tokens: int, temperature: float, seed: int) -> str:
     """See `nas.train.artifact.generate`. Weights that another machine has are brought here first."""
     _, record = _records(home, search_id, number)
-    model, tokenizer, _ = load_artifact(_weights(home, record))
+    model, tokenizer, _ = load_artifact(weights_of(home, record))
     return sample(model, tokenizer, prompt, tokens=tokens, temperature=temperature, seed=seed)
 
 
@@ -28,7 +28,7 @@ def export(home: Home, search_id: str, number: int) -> tuple[bytes, str]:
     search, record = _records(home, search_id, number)
     with TemporaryDirectory(prefix="nas-export-") as folder:
         out = Path(folder) / f"{search_id}-{number}"
-        parity = export_to(out, search, record, _weights(home, record), force=False)
+        parity = export_to(out, search, record, weights_of(home, record), force=False)
         packed = io.BytesIO()
         with tarfile.open(fileobj=packed, mode="w:gz") as archive:
             archive.add(out, arcname=out.name)
@@ -65,7 +65,8 @@ def _records(home: Home, search_id: str, number: int) -> tuple[SearchRecord, Can
         store.close()
 
 
-def _weights(home: Home, record: CandidateRecord) -> Path:
+def weights_of(home: Home, record: CandidateRecord) -> Path:
+    """The folder with a candidate's weights, brought here first where another machine has trained it."""
     folder, depot = home.artifacts / record.artifact, home.depot
     if depot is not None and not (folder / WEIGHTS).is_file():
         fetch_artifact(folder, depot, record.artifact)

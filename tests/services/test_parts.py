@@ -17,7 +17,6 @@ from nas.forecast import Forecast
 from nas.records import CandidateState, Origin
 from nas.spec import load_spec, parse_spec
 from nas.train.artifact import FILES, publish_artifact
-from services.cli.access import trained_folder
 from services.cli.ahead import agree
 from services.cli.output import Format, emit_json
 from services.cli.progress import summary
@@ -29,6 +28,7 @@ from services.home import Home, home
 from services.profiles import Profiles, profiles_of
 from services.worker import beginning
 from services.worker.driver import best_of
+from services.worker.writing import weights_of
 from tests.contracts.samples import CANDIDATE, POINT, SEARCH
 from tests.services.driving import Place
 
@@ -123,7 +123,7 @@ def test_a_model_that_another_machine_has_finished(tmp_path: Path) -> None:
     for name in FILES:
         (there / name).write_text(f"{name} from there")
     publish_artifact(there, Depot(where.storage), "s/0")
-    assert trained_folder(where, replace(CANDIDATE, artifact="s/0")) == here
+    assert weights_of(where, replace(CANDIDATE, artifact="s/0")) == here
     assert {own.name: own.read_text() for own in here.iterdir()} == {name: f"{name} from there" for name in FILES}
 
 

@@ -9,6 +9,7 @@ from fastapi.sse import EventSourceResponse, ServerSentEvent
 from starlette.concurrency import run_in_threadpool
 
 from nas.client.models import Events, Requests
+from nas.errors import NotFoundError
 from nas.records import EventRecord, SearchState, to_dict
 from services.controller.access import Caller, Reading, requires
 from services.controller.routes import problems
@@ -17,6 +18,8 @@ from services.worker.lease import is_driven
 
 router = APIRouter(prefix="/searches/{search_id}", tags=["events"])
 LOOK_SECONDS = 0.5
+NEWEST = 2**53
+"""A number that no event has, and that every database and browser holds."""
 OVER = (SearchState.COMPLETED, SearchState.CANCELLED, SearchState.FAILED, SearchState.PAUSED)
 
 
@@ -48,7 +51,9 @@ def _after(
 ) -> int:
     """Where the stream begins. A dependency, so that a search that is not there is told before the stream."""
     service.reader.revision(search_id)
-    return int(last_event_id) if last_event_id is not None and last_event_id.isdecimal() else after
+    if last_event_id is None or not last_event_id.isdecimal():
+        return after
+    return min(int(last_event_id), NEWEST)
 
 
 @router.get("/events/stream", response_class=EventSourceResponse, responses=problems(404))
@@ -86,8 +91,6 @@ class _Look:
 
 
 def _look(service: Service, search_id: str, seen: int, known: tuple[int, str]) -> _Look | None:
-    from nas.errors import NotFoundError
-
     try:
         revision = service.reader.revision(search_id)
     except NotFoundError:

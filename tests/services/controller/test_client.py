@@ -108,6 +108,7 @@ def test_following(filled: Server) -> None:
         assert list(client.follow(filled.id)) == events
         assert list(client.follow(filled.id, after=3)) == events[3:]
         assert list(client.follow(filled.id, after=10_000)) == events
+        assert list(client.follow(filled.id, after=10**29)) == events, "beyond what a database can hold"
         with pytest.raises(NotFoundError):
             list(client.follow("none"))
 

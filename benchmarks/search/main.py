@@ -113,7 +113,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     names = given.corpus or corpora()
     ours = [own for own in OURS.values() if own.name.removeprefix("ours: ") in given.policies]
     peers = [PEERS[name] for name in given.peers]
-    cells = [CELLS[cell.name] for cell in factorial.cells() if given.factorial and cell.sampler in given.samplers]
+    chosen = [own for own in factorial.cells() if own.sampler in given.samplers and own.pruner in given.pruners]
+    cells = [CELLS[cell.name] for cell in chosen if given.factorial]
     work = given.work or home().cache / "search"
     seeds, few = range(given.seeds), range(given.factorial)
     libraries = {
@@ -162,6 +163,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--factorial", type=int, default=0, metavar="SEEDS", help="also exchange our search's parts")
     samplers = list(factorial.SAMPLERS)
     parser.add_argument("--samplers", nargs="+", choices=samplers, default=samplers, help="of the exchanged parts")
+    pruners = list(factorial.PRUNERS)
+    parser.add_argument("--pruners", nargs="+", choices=pruners, default=pruners, help="of the exchanged parts")
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--work", type=Path, help="folder of our traces")
     parser.add_argument("--kept", type=Path, default=KEPT, help="folder of the peers' traces")

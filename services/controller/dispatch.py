@@ -20,7 +20,7 @@ GENERATE_SECONDS, EXPORT_SECONDS, ANSWER_SECONDS = 120.0, 600.0, 3.0
 OTHER_CLUSTER = "WrongClusterID"
 """In what Ray says to one who was connected to a head that has been replaced."""
 SPARE_SECONDS = 20.0
-"""After which there is a spare actor again."""
+"""After which there is a spare actor again, even if the search that took the last one still goes on."""
 IDLE_SECONDS = 60.0
 """After which a spare actor that is there already was left behind."""
 DRAIN_SECONDS = 30.0
@@ -109,7 +109,8 @@ class RayDispatcher:
         return True
 
     def keep(self) -> None:
-        if self._spare is None and time.monotonic() - self._taken > SPARE_SECONDS:
+        at_work = [own for own in list(self._drivers) if self.starting(own)]
+        if self._spare is None and (time.monotonic() - self._taken > SPARE_SECONDS or not at_work):
             self._spare = actor.spare(self._home, self._cluster)
 
     def starting(self, search_id: str) -> bool:

@@ -1,5 +1,6 @@
 """A search driven in a process of its own, on Ray workers."""
 
+import importlib
 import time
 from functools import partial
 
@@ -26,6 +27,7 @@ class Driving:
         self._driver: SearchDriver | None = None
         self._interrupted = False
         warm()
+        importlib.import_module("torch._dynamo")  # as torch does in its first optimizer: the longer half of a forecast
         self._made, self._began = time.monotonic(), False
 
     def drive(self, home: Home, search_id: str, *, cluster: bool, patient: bool) -> None:

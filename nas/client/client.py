@@ -26,6 +26,7 @@ from nas.client.models import (
     Asked,
     Attempts,
     CandidatePage,
+    Columns,
     Corpora,
     CorpusInfo,
     CreatedToken,
@@ -255,6 +256,10 @@ class Client:
                 if time.monotonic() - lost > RETRY_SECONDS:
                     raise
                 time.sleep(1.0)
+
+    def columns(self, search_id: str, since_revision: int | None = None) -> Columns:
+        """All candidates, or those that have changed since, as columns."""
+        return self._get(Columns, f"/searches/{search_id}/columns", since_revision=since_revision)
 
     # --- what the server has ---
 

@@ -11,10 +11,12 @@ from pydantic import BaseModel, ConfigDict, Field
 from nas.records import (
     AttemptRecord,
     CandidateRecord,
+    CandidateState,
     CurvePoint,
     DecisionRecord,
     EventRecord,
     LedgerRecord,
+    Origin,
     RequestRecord,
     SearchState,
 )
@@ -112,6 +114,26 @@ class CandidatePage(BaseModel):
     candidates: list[CandidateRecord]
     next_page_token: str = ""
     revision: int
+
+
+class Columns(BaseModel):
+    """Candidates as columns of equal length, for those who draw them; six digits of each number.
+
+    ``last_bpb`` is what one that was stopped had come to; ``costs`` are by objective. ``revision`` is to be given as
+    ``since_revision`` to get those that have changed since.
+    """
+
+    revision: int
+    number: list[int]
+    state: list[CandidateState]
+    origin: list[Origin]
+    val_bpb: list[float | None]
+    val_error: list[float | None]
+    test_bpb: list[float | None]
+    last_bpb: list[float | None]
+    flops: list[float] = Field(description="spent in training and evaluation")
+    audited: list[bool]
+    costs: dict[str, list[float | None]]
 
 
 class Curves(BaseModel):

@@ -10,7 +10,7 @@ from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from nas.client.models import API, API_VERSION, VERSION_HEADER, Problem
-from services.controller import docs, problems
+from services.controller import docs, pages, problems
 from services.controller.metrics import Figures
 from services.controller.reconcile import Reconciler
 from services.controller.routes import (
@@ -66,6 +66,7 @@ def create_app(service: Service, reconciles: bool = True) -> FastAPI:
     app.include_router(api)
     app.include_router(health.router)
     app.include_router(docs.router)
+    app.include_router(pages.router)
     _describe_problems(app)
     return app
 

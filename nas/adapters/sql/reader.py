@@ -4,15 +4,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any
 
-from sqlalchemy import ColumnElement, Double, RowMapping, and_, cast, func, or_, select
+from sqlalchemy import ColumnElement, Double, RowMapping, and_, case, cast, func, or_, select
 
 from nas.adapters.sql.models import Base
 from nas.adapters.sql.store import SqlStore
 from nas.errors import NotFoundError
-from nas.records import CandidateRecord, CandidateState, Origin, RequestKind, SearchRecord, SearchState
+from nas.records import CandidateRecord, CandidateState, Origin, RequestKind, SearchRecord, SearchState, Verdict
 
-_SEARCHES, _CANDIDATES, _EVENTS, _REQUESTS, _PROFILES = (
-    Base.metadata.tables[name] for name in ("searches", "candidates", "events", "requests", "device_profiles")
+_SEARCHES, _CANDIDATES, _POINTS, _DECISIONS, _EVENTS, _REQUESTS, _PROFILES = (
+    Base.metadata.tables[name]
+    for name in ("searches", "candidates", "curve_points", "decisions", "events", "requests", "device_profiles")
 )
 NUMBERS = ("number", "val_bpb", "seconds", "started_at", "finished_at")
 """Columns that candidates can be sorted by: numbers that every database compares."""
@@ -42,6 +43,42 @@ class Ended:
     val_bpb: float | None
     costs: Mapping[str, Any]
     flops: int
+
+
+@dataclass(frozen=True, slots=True)
+class Brief:
+    """What is drawn of a candidate. ``flops``: training and evaluation."""
+
+    number: int
+    state: CandidateState
+    origin: Origin
+    val_bpb: float | None
+    val_error: float | None
+    test_bpb: float | None
+    costs: Mapping[str, Any]
+    flops: int
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far a search is. FLOPs are sums of floats: exact to some fifteen digits.
+
+    Attributes:
+        counts: candidates by state, without the final run.
+        best: the lowest validation loss of those trained to the end.
+        flops: spent in training and evaluation, without the final run; ``final_flops`` by that.
+        seconds: of workers.
+    """
+
+    counts: Mapping[str, int]
+    best: float | None
+    flops: float
+    final_flops: float
+    seconds: float
+
+
+NOTHING = Progress({}, None, 0.0, 0.0, 0.0)
+"""Of a search that has no candidates yet."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,6 +163,16 @@ class Reader:
         rows = self._rows(statement.order_by(own.number))
         return [(row["number"], row["val_bpb"], row["costs"]) for row in rows]
 
+    def briefs(self, search_id: str, since: int | None = None) -> list[Brief]:
+        """By number; those that have changed after a revision."""
+        own = _CANDIDATES.c
+        columns = (own.number, own.state, own.origin, own.val_bpb, own.val_error, own.test_bpb, own.costs)
+        statement = select(*columns, own.train_flops_spent, own.eval_flops)
+        where = [own.search_id == search_id, *_wanted(Wanted(since=since))]
+        with self._transactions.read() as connection, self._transactions.refusals():
+            rows = connection.execute(statement.where(*where).order_by(own.number))
+            return [Brief(*row[:7], row[7] + row[8]) for row in rows]
+
     def ended(self, search_id: str) -> list["Ended"]:
         """The candidates of the search itself that are over, in the order in which they ended."""
         own = _CANDIDATES.c
@@ -146,6 +193,40 @@ class Reader:
             )
             for row in rows
         ]
+
+    def progress(self, search_ids: Sequence[str]) -> dict[str, Progress]:
+        """Of each search that has candidates."""
+        own = _CANDIDATES.c
+        final = case((own.origin == Origin.FINAL, 1), else_=0).label("final")
+        flops = func.sum(cast(own.train_flops_spent, Double) + cast(own.eval_flops, Double)).label("flops")
+        columns = (own.search_id, own.state, final, func.count().label("candidates"), flops)
+        statement = select(*columns, func.min(own.val_bpb).label("best"), func.sum(own.seconds).label("seconds"))
+        rows = self._rows(statement.where(own.search_id.in_(search_ids)).group_by(own.search_id, own.state, final))
+        grouped: dict[str, list[RowMapping]] = {}
+        for row in rows:
+            grouped.setdefault(row["search_id"], []).append(row)
+        return {search_id: _progress(group) for search_id, group in grouped.items()}
+
+    def last_losses(self, search_id: str, numbers: Sequence[int] | None = None) -> dict[int, float]:
+        """The last validation loss on the curve of each candidate that was stopped, of these numbers only."""
+        own, points = _CANDIDATES.c, _POINTS.c
+        where = [own.search_id == search_id, own.state == CandidateState.STOPPED]
+        if numbers is not None:
+            where.append(own.number.in_(numbers))
+        stopped = select(own.number).where(*where)
+        place = func.row_number().over(partition_by=points.number, order_by=points.step.desc()).label("place")
+        ranked = select(points.number, points.val_bpb, place).where(
+            points.search_id == search_id, points.val_bpb.is_not(None), points.number.in_(stopped)
+        )
+        last = ranked.subquery()
+        rows = self._rows(select(last.c.number, last.c.val_bpb).where(last.c.place == 1))
+        return {row["number"]: row["val_bpb"] for row in rows}
+
+    def audited(self, search_id: str) -> set[int]:
+        """Candidates that a stop was recorded of, and not executed."""
+        own = _DECISIONS.c
+        statement = select(own.number).where(own.search_id == search_id, own.verdict == Verdict.AUDIT).distinct()
+        return {row["number"] for row in self._rows(statement)}
 
     def counts_of(self, search_id: str) -> dict[str, int]:
         """How many candidates of a search by state."""
@@ -198,6 +279,19 @@ class Reader:
     def _rows(self, statement: Any) -> Sequence[RowMapping]:
         with self._transactions.read() as connection, self._transactions.refusals():
             return connection.execute(statement).mappings().all()
+
+
+def _progress(rows: Sequence[RowMapping]) -> Progress:
+    """Rows of states, the final run's apart."""
+    searched = [row for row in rows if not row["final"]]
+    losses = [row["best"] for row in searched if row["state"] is CandidateState.COMPLETED and row["best"] is not None]
+    return Progress(
+        counts={str(row["state"]): row["candidates"] for row in searched},
+        best=min(losses, default=None),
+        flops=sum(row["flops"] for row in searched),
+        final_flops=sum(row["flops"] for row in rows if row["final"]),
+        seconds=sum(row["seconds"] or 0.0 for row in rows),
+    )
 
 
 def _wanted(wanted: Wanted) -> list[ColumnElement[bool]]:

@@ -15,6 +15,7 @@ from nas.client.models import (
     Asked,
     Attempts,
     CandidatePage,
+    Columns,
     Curves,
     Decisions,
     Generated,
@@ -24,6 +25,7 @@ from nas.client.models import (
 from nas.errors import SpecError, StateError
 from nas.records import CandidateRecord, CandidateState, Origin, RequestKind, to_dict
 from services.controller.access import Reading, Writing
+from services.controller.columns import columns_of
 from services.controller.freshness import fresh
 from services.controller.paging import PAGE_MOST, PAGE_SIZE, page_token, place_of
 from services.controller.routes import problems
@@ -84,6 +86,19 @@ def list_candidates(
         return CandidatePage(candidates=shown, next_page_token=last, revision=revision)
 
     return fresh(request, revision, page)
+
+
+@router.get("/columns", response_model=Columns, responses=problems(404))
+def columns(
+    request: Request,
+    service: TheService,
+    caller: Reading,
+    search_id: str,
+    since_revision: Annotated[int | None, Query(ge=0, le=2**53, description="only what has changed since")] = None,
+) -> Response:
+    """All candidates as columns: little enough to draw thousands of them."""
+    revision = service.reader.revision(search_id)
+    return fresh(request, revision, lambda: columns_of(service.reader, search_id, since_revision, revision))
 
 
 @router.post("/candidates", status_code=202, response_model=Asked, responses=problems(404, 409, 413))

@@ -1,0 +1,128 @@
+"""The pages of a server: templates, and the files that they name. What is on a page comes from whoever renders it.
+
+Files are named with a digest of all of them, so that a browser may keep them for good and modules may name each other.
+"""
+
+import gzip
+import hashlib
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import cache
+from importlib import resources
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+
+from dashboards.labels import ORIGINS, QUANTITIES, STANDINGS
+from dashboards.palette import COLOURS, GLYPHS, SHAPES, SIGNS
+from nas.units import format_bytes, format_count, format_flops, format_seconds
+
+KINDS: Mapping[str, str] = {
+    ".js": "text/javascript; charset=utf-8",
+    ".css": "text/css; charset=utf-8",
+    ".svg": "image/svg+xml",
+}
+PLOTLY = "plotly.min.js"
+"""Of the installed package."""
+FORMATS: Mapping[Callable[[float], str], str] = {
+    format_count: "count",
+    format_flops: "flops",
+    format_bytes: "bytes",
+    format_seconds: "seconds",
+}
+"""How ``units.js`` calls what `nas.units` has."""
+
+
+@dataclass(frozen=True, slots=True)
+class Asset:
+    """A file that pages name; ``packed`` by gzip."""
+
+    kind: str
+    content: bytes
+    packed: bytes
+
+
+@cache
+def assets() -> Mapping[str, Asset]:
+    """By name."""
+    found = {}
+    for folder in (resources.files("dashboards") / "static", resources.files("dashboards") / "static" / "vendor"):
+        for own in folder.iterdir():
+            kind = KINDS.get(f".{own.name.rpartition('.')[2]}")
+            if kind is not None:
+                found[own.name] = _asset(kind, own.read_bytes())
+    found[PLOTLY] = _asset(KINDS[".js"], (resources.files("plotly") / "package_data" / PLOTLY).read_bytes())
+    return found
+
+
+def _asset(kind: str, content: bytes) -> Asset:
+    return Asset(kind, content, gzip.compress(content, 6, mtime=0))
+
+
+@cache
+def digest() -> str:
+    """Of all files."""
+    found = hashlib.sha256()
+    for name, own in sorted(assets().items()):
+        found.update(f"{name}\0{len(own.content)}\0".encode())
+        found.update(own.content)
+    return found.hexdigest()[:12]
+
+
+def asset_url(name: str) -> str:
+    """Raises `KeyError` for a file that is not there."""
+    if name not in assets():
+        raise KeyError(name)
+    return f"/static/{digest()}/{name}"
+
+
+def render(template: str, **context: Any) -> str:
+    """A page, or a part of one."""
+    return _environment().get_template(f"web/{template}").render(**context)
+
+
+@cache
+def _environment() -> Environment:
+    environment = Environment(
+        loader=PackageLoader("dashboards"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.globals["asset"] = asset_url
+    environment.globals["words"] = words
+    environment.filters.update(
+        island=island, flops=format_flops, bytes=format_bytes, seconds=format_seconds, count=format_count
+    )
+    return environment
+
+
+def island(value: Any) -> Markup:
+    """JSON that cannot end the script element it stands in."""
+    text = json.dumps(value, separators=(",", ":"), allow_nan=False)
+    return Markup(text.replace("&", "\\u0026").replace("<", "\\u003c").replace(">", "\\u003e"))
+
+
+def words() -> dict[str, Any]:
+    """What modules call things, how they show numbers, and which signs stand for what."""
+    return {
+        "quantities": {
+            name: {
+                "name": own.name,
+                "unit": own.unit,
+                "axis": own.axis,
+                "source": own.source,
+                "format": FORMATS.get(own.format, "loss" if name.endswith("_bpb") else "milliseconds"),
+            }
+            for name, own in QUANTITIES.items()
+        },
+        "origins": {own.value: name for own, name in ORIGINS.items()},
+        "shapes": {own.value: shape for own, shape in SHAPES.items()},
+        "standings": {
+            own.value: {"name": name, "colour": COLOURS[own], "sign": SIGNS[own]} for own, name in STANDINGS.items()
+        },
+        "glyphs": dict(GLYPHS),
+    }

@@ -1,0 +1,9 @@
+"""The web dashboard: pages over what the API gives. Everything that changes something goes through the API."""
+
+from fastapi import APIRouter
+
+from services.controller.pages import assets, login, search, searches
+
+router = APIRouter(include_in_schema=False)
+for own in (searches, search, login, assets):
+    router.include_router(own.router)

@@ -1,0 +1,83 @@
+"""What all pages share: their frame, their policy, and what becomes of errors."""
+
+from collections.abc import Callable, Coroutine
+from http import HTTPStatus
+from importlib import metadata
+from typing import Any
+from urllib.parse import quote
+
+from fastapi import Request, Response
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import HTMLResponse, RedirectResponse
+from fastapi.routing import APIRoute
+
+from dashboards.web import render
+from nas.errors import AccessError, NasError, RefusedError
+from services.controller.access import Caller
+from services.controller.problems import STATUSES
+from services.controller.service import service_of
+
+POLICY = "; ".join(
+    (
+        "default-src 'none'",
+        "script-src 'self'",
+        "style-src 'self' 'unsafe-inline'",  # plotly sets styles of its elements
+        "img-src 'self' data: blob:",
+        "connect-src 'self'",
+        "form-action 'self'",
+        "frame-src 'self'",
+        "frame-ancestors 'self'",
+        "base-uri 'none'",
+    )
+)
+
+
+def page(request: Request, template: str, caller: Caller | None, status: int = 200, **context: Any) -> HTMLResponse:
+    """A whole page; ``caller`` is ``None`` on those that anybody sees."""
+    text = render(
+        template,
+        caller=caller,
+        auth=service_of(request).settings.auth,
+        path=request.url.path,
+        version=metadata.version("nas"),
+        **context,
+    )
+    return HTMLResponse(text, status, headers={"Content-Security-Policy": POLICY, "Referrer-Policy": "same-origin"})
+
+
+def part(template: str, **context: Any) -> HTMLResponse:
+    """A part of a page, for one that is there already."""
+    return HTMLResponse(render(template, **context), headers={"Content-Security-Policy": POLICY})
+
+
+class PageRoute(APIRoute):
+    """Errors are pages too; whoever is not known is asked for a token."""
+
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        handle = super().get_route_handler()
+
+        async def handler(request: Request) -> Response:
+            try:
+                return await handle(request)
+            except AccessError as error:
+                if not error.known:
+                    return _to_login(request)
+                return _failed(request, 403, str(error))
+            except RequestValidationError as error:
+                return _failed(request, 422, "; ".join(str(own["msg"]) for own in error.errors()))
+            except RefusedError as error:
+                return _failed(request, 429, str(error))
+            except NasError as error:
+                status = next(STATUSES[own][1] for own in type(error).__mro__ if own in STATUSES)
+                return _failed(request, status, str(error))
+
+        return handler
+
+
+def _to_login(request: Request) -> Response:
+    wanted = request.url.path + (f"?{request.url.query}" if request.url.query else "")
+    return RedirectResponse(f"/login?next={quote(wanted, safe='')}", 303)
+
+
+def _failed(request: Request, status: int, detail: str) -> Response:
+    return page(request, "failed.html.j2", None, status, title=HTTPStatus(status).phrase, detail=detail)

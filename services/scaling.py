@@ -5,23 +5,12 @@ from typing import Any
 
 from dashboards.labels import architecture, format_error, recipe
 from nas.candidate import Candidate
-from nas.devices import Devices, device_of
-from nas.errors import StateError
-from nas.forecast import final_allowance
+from nas.client.models import ScaledCandidate
 from nas.plan import Plan
-from nas.ports import Store
-from nas.records import CandidateRecord, CandidateState, SearchRecord
-from nas.spec import parse_spec
-from nas.transfer import Transfer, transfer
+from nas.records import CandidateRecord
+from nas.transfer import Transfer
 from nas.units import format_bytes, format_count, format_flops, format_seconds
-from services.device import Device
-from services.ground import Ground, survey_again
-from services.home import Home
-from services.profiles import Profiles
-from services.worker.driver import name_of
 
-SAME_BUDGET = 0.01
-"""Part by which training FLOPs may differ between a plan and the run that verifies it."""
 RUN = ("search_id", "number", "val_bpb", "val_error", "seconds")
 """What is told of a run that has verified."""
 ORIGIN = (*RUN, "id", "state", "candidate", "costs", "plan")
@@ -61,6 +50,31 @@ class Scaled:
             "device": self.device,
         }
 
+    def sent(self) -> ScaledCandidate:
+        """As it goes to a client, which knows the origin."""
+        own = self.transfer
+        return ScaledCandidate(
+            candidate=own.candidate.to_dict(),
+            costs=own.costs,
+            plan=own.plan.to_dict(),
+            factor=own.factor,
+            binds=list(own.binds),
+            device=self.device,
+            verified=self.verified,
+        )
+
+    @classmethod
+    def received(cls, origin: CandidateRecord, sent: ScaledCandidate) -> "Scaled":
+        """What a server made of a candidate."""
+        own = Transfer(
+            candidate=Candidate.from_dict(sent.candidate),
+            plan=Plan.from_dict(sent.plan),
+            costs=sent.costs,
+            factor=sent.factor,
+            binds=tuple(sent.binds),
+        )
+        return cls(origin, own, sent.device, sent.verified)
+
     def text(self) -> list[str]:
         """Lines for people: what it was and what it becomes, side by side, and what that is worth."""
         before, after = _column(self.origin), _column(self._as_record())
@@ -94,49 +108,6 @@ class Scaled:
     def _times(self) -> str:
         factor = self.transfer.factor
         return f"{factor:.3g} times" if factor < 1000 else f"{factor:,.0f} times"
-
-
-def scale_candidate(home: Home, store: Store, search: SearchRecord, record: CandidateRecord, flops: int) -> Scaled:
-    """A candidate at ``flops`` of training, within the limits of its search and the memory of its device.
-
-    Raises:
-        StateError: the candidate has no plan to go out from.
-        CorpusError: the text of the search has changed.
-        InfeasibleError: nothing keeps the limits with so many FLOPs.
-    """
-    if not record.plan:
-        raise StateError(f"candidate {_name(record)} is {record.state} and has no plan that could be scaled")
-    ground = survey_again(parse_spec(search.spec), search.setting, home, lambda topic, line: None)
-    profiles = _profiles(search, ground)
-    appraisers = {name: ground.appraiser(own) for name, own in profiles.items()}
-    devices = Devices(appraisers)
-    devices.learn(store.ledger(search.id), {own.number: own for own in store.candidates(search.id)})
-    hardware = (profiles.get(device_of(record)) or next(iter(profiles.values()))).shared.fingerprint
-    grant = final_allowance(ground.spec, flops)
-    grant = replace(grant, memory=min(grant.memory or hardware.memory_bytes, hardware.memory_bytes))
-    candidate = Candidate.from_dict(record.candidate)
-    found = transfer(candidate, record.train_flops_planned, grant, devices.appraiser(device_of(record)))
-    return Scaled(record, found, hardware.name, verifying(store, search, found))
-
-
-def verifying(store: Store, search: SearchRecord, found: Transfer) -> CandidateRecord | None:
-    """The latest completed run of a candidate with a budget, of any search on the same text."""
-    text, planned = search.setting["corpus"]["fingerprint"], found.plan.train_flops
-    searches = [own.id for own in store.searches() if own.setting.get("corpus", {}).get("fingerprint") == text]
-    runs = [
-        own
-        for search_id in searches
-        for own in store.candidates(search_id)
-        if own.id == found.candidate.id
-        and own.state is CandidateState.COMPLETED
-        and abs(own.train_flops_spent - planned) <= SAME_BUDGET * planned
-    ]
-    return runs[-1] if runs else None
-
-
-def _profiles(search: SearchRecord, ground: Ground) -> dict[str, Profiles]:
-    """Of the devices that the search began with, by the names that plans know them under."""
-    return {name_of(ground, Device(**own["device"])): Profiles.from_dict(own) for own in search.setting["devices"]}
 
 
 def _column(record: CandidateRecord) -> dict[str, str]:

@@ -42,6 +42,7 @@ from nas.client.models import (
     LedgerLines,
     Me,
     Requests,
+    ScaledCandidate,
     SearchDetail,
     SearchPage,
     SearchSummary,
@@ -177,6 +178,11 @@ class Client:
         body = {"prompt": prompt, "tokens": tokens, "temperature": temperature, "seed": seed}
         path = f"/searches/{search_id}/candidates/{number}/generate"
         return self._post(Generated, path, json=body, timeout=150.0).text
+
+    def scale(self, search_id: str, number: int, compute: int) -> ScaledCandidate:
+        """A candidate carried to another budget, in FLOPs of training, by scaling rules."""
+        path = f"/searches/{search_id}/candidates/{number}/scale"
+        return self._post(ScaledCandidate, path, json={"compute": compute}, timeout=150.0)
 
     def curves(self, search_id: str, number: int | None = None) -> list[CurvePoint]:
         own = "/curves" if number is None else f"/candidates/{number}/curve"

@@ -300,6 +300,26 @@ class Generated(BaseModel):
     text: str
 
 
+class NewScale(_Sent):
+    """The budget that a candidate is carried to."""
+
+    compute: int = Field(ge=1, le=10**30, description="FLOPs of training", examples=[10**12])
+
+
+class ScaledCandidate(BaseModel):
+    """A candidate carried to another budget by scaling rules, which is an extrapolation. ``factor``: its training FLOPs
+    over those before; ``binds``: what keeps it from the size or the budget that was asked for; ``device``: that it is
+    planned for; ``verified``: a run of it with that budget on the same text, if there is one."""
+
+    candidate: dict[str, Any]
+    costs: dict[str, Any]
+    plan: dict[str, Any]
+    factor: float
+    binds: list[str]
+    device: str
+    verified: CandidateRecord | None
+
+
 class ExportState(StrEnum):
     RUNNING = "running"
     DONE = "done"

@@ -8,7 +8,7 @@ import typer
 
 from nas.records import SearchRecord
 from services.cli import remote
-from services.cli.access import find_candidate, find_trained, opened, opened_here
+from services.cli.access import find_candidate, find_trained, opened
 from services.cli.ahead import consent
 from services.cli.output import Format, Output, emit_json, emit_lines, say, tell
 
@@ -82,13 +82,18 @@ def scale(
     Example: nas scale austen/12 --compute 1TFLOP --out candidate.yaml
     """
     from nas.units import parse_flops
-    from services.scaling import scale_candidate
-    from services.single import write_candidate
 
     flops = parse_flops(compute, "--compute")
-    with opened_here() as (home, store):
+    with opened() as (home, store):
         search, record = find_candidate(store, candidate)
-        found = scale_candidate(home, store, search, record, flops)
+        if (client := remote.client_of(store)) is not None:
+            from services.scaling import Scaled
+
+            found = Scaled.received(record, client.scale(search.id, record.number, flops))
+        else:
+            from services.worker.scaling import scale_candidate
+
+            found = scale_candidate(home, store, search, record, flops)
     _caution(found)
     consent(found.transfer.plan.epochs, "--compute", yes)
     if output is Format.JSON:
@@ -98,6 +103,8 @@ def scale(
     else:
         emit_lines(found.text())
     if out is not None:
+        from services.single import write_candidate
+
         write_candidate(found.candidate, out)
         say(f"wrote {out}; train it with: {_training(search, out, compute)}")
 

@@ -10,13 +10,13 @@ from typing import Any
 
 import ray
 
-from nas.client.models import WorkerInfo
+from nas.client.models import ScaledCandidate, WorkerInfo
 from nas.errors import NasError, StateError
 from services.home import Home
 from services.worker import actor
 
 log = logging.getLogger(__name__)
-GENERATE_SECONDS, EXPORT_SECONDS, ANSWER_SECONDS = 120.0, 600.0, 3.0
+GENERATE_SECONDS, SCALE_SECONDS, EXPORT_SECONDS, ANSWER_SECONDS = 120.0, 120.0, 600.0, 3.0
 OTHER_CLUSTER = "WrongClusterID"
 """In what Ray says to one who was connected to a head that has been replaced."""
 SPARE_SECONDS = 20.0
@@ -58,6 +58,9 @@ class NoRay:
 
     def workers(self) -> list[WorkerInfo]:
         return []
+
+    def scale(self, search_id: str, number: int, compute: int) -> ScaledCandidate:
+        raise StateError("this server has no workers")
 
     def export(self, search_id: str, number: int) -> tuple[bytes, str]:
         raise StateError("this server has no workers")
@@ -152,6 +155,10 @@ class RayDispatcher:
             )
             for node in self._nodes()
         ]
+
+    def scale(self, search_id: str, number: int, compute: int) -> ScaledCandidate:
+        found: ScaledCandidate = _got(actor.scale.remote(self._home, search_id, number, compute), SCALE_SECONDS)
+        return found
 
     def _nodes(self) -> list[dict[str, Any]]:
         """Raises `StateError` where Ray does not answer: it would be waited for without end."""

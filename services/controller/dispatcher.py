@@ -2,7 +2,7 @@
 
 from typing import Protocol
 
-from nas.client.models import WorkerInfo
+from nas.client.models import ScaledCandidate, WorkerInfo
 
 
 class Dispatcher(Protocol):
@@ -35,6 +35,10 @@ class Dispatcher(Protocol):
         ...
 
     def workers(self) -> list[WorkerInfo]: ...
+
+    def scale(self, search_id: str, number: int, compute: int) -> ScaledCandidate:
+        """A candidate carried to another budget."""
+        ...
 
     def export(self, search_id: str, number: int) -> tuple[bytes, str]:
         """A gzipped tar of a trained candidate for transformers, and how it compares with that."""

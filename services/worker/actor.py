@@ -13,6 +13,7 @@ from typing import Any
 import ray
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
+from nas.client.models import ScaledCandidate
 from nas.errors import StateError
 from services.home import Home
 
@@ -106,6 +107,14 @@ def forget_idle(seconds: float) -> None:
             idle: Any = ray.get(actor.idle_seconds.remote(), timeout=ANSWER_SECONDS)
             if float(idle) > seconds:
                 ray.kill(actor)
+
+
+@ray.remote(num_cpus=0, max_retries=0)
+def scale(home: Home, search_id: str, number: int, compute: int) -> ScaledCandidate:
+    """A candidate carried to another budget."""
+    from services.worker.scaling import scale as scaled
+
+    return scaled(home, search_id, number, compute)
 
 
 @ray.remote(num_cpus=0, max_retries=0)

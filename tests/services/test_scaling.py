@@ -12,8 +12,8 @@ from nas.candidate import Candidate
 from nas.errors import StateError
 from nas.records import CandidateState
 from services.home import Home
-from services.scaling import scale_candidate, verifying
 from services.single import read_candidate
+from services.worker.scaling import scale_candidate, verifying
 from tests.services import schema
 from tests.services.conftest import Finished
 

@@ -57,7 +57,8 @@ def test_submit_gives_the_id_and_follows(used: Used) -> None:
 @pytest.mark.parametrize(
     "command",
     ["ls", "status ID", "candidates ID", "front ID", "logs ID", "logs ID/0", "ls -o json", "status ID -o json",
-     "candidates ID -o json", "front ID -o id", "wait ID", "wait ID -o json"],
+     "candidates ID -o json", "front ID -o id", "wait ID", "wait ID -o json", "scale ID --compute 900MFLOP",
+     "scale ID/0 --compute 900MFLOP -o json", "scale ID/0 --compute 900MFLOP -o id"],
 )  # fmt: skip
 def test_commands_print_the_same_there_as_on_the_server_s_machine(used: Used, command: str) -> None:
     arguments = command.replace("ID", used.id).split()
@@ -116,6 +117,8 @@ def test_what_the_server_s_texts_are(used: Used) -> None:
         (("status", "tiny/x"), 5, "no search 'tiny/x'"),
         (("cancel", "ID"), 1, "search ID is completed"),
         (("resume", "ID"), 1, "search ID is completed: there is nothing to resume"),
+        (("scale", "ID/0", "--compute", "1kFLOP"), 3, "compute: must allow 20 steps of a candidate within the limits"),
+        (("scale", "ID/99", "--compute", "1GFLOP"), 5, "no candidate 99 in search ID; `nas candidates ID` lists them"),
         (("generate", "ID/99"), 5, "no candidate 99 in search ID; `nas candidates ID` lists them"),
         (("submit", "none.yaml"), 5, "none.yaml"),
     ],

@@ -20,7 +20,9 @@ from nas.client.models import (
     Decisions,
     Generated,
     NewCandidate,
+    NewScale,
     Prompt,
+    ScaledCandidate,
 )
 from nas.errors import SpecError, StateError
 from nas.records import CandidateRecord, CandidateState, Origin, RequestKind, to_dict
@@ -144,6 +146,13 @@ def generate(service: TheService, caller: Writing, search_id: str, number: int, 
         raise StateError(f"candidate {search_id}/{number} is {record.state}, only completed ones have weights")
     text = service.dispatcher.generate(search_id, number, prompt.prompt, prompt.tokens, prompt.temperature, prompt.seed)
     return Generated(text=text)
+
+
+@router.post("/candidates/{number}/scale", response_model=ScaledCandidate, responses=problems(404, 409, 413))
+def scale(service: TheService, caller: Writing, search_id: str, number: int, new: NewScale) -> ScaledCandidate:
+    """Carry a candidate to another budget by scaling rules, on a worker. Nothing is trained."""
+    service.store.candidate(search_id, _small(number))
+    return service.dispatcher.scale(search_id, number, new.compute)
 
 
 @router.get("/curves", response_model=Curves, responses=problems(404))

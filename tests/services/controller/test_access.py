@@ -31,8 +31,8 @@ NEEDS = {
     "POST /searches/{search_id}/resume": "write", "POST /searches/{search_id}/stop": "write",
     "POST /searches/{search_id}/cancel": "write", "POST /searches/{search_id}/clone": "write",
     "POST /searches/{search_id}/candidates": "write", "POST /searches/{search_id}/candidates/{number}/stop": "write",
-    "POST /searches/{search_id}/candidates/{number}/generate": "write", "POST /corpora": "write",
-    "POST /exports": "write",
+    "POST /searches/{search_id}/candidates/{number}/generate": "write",
+    "POST /searches/{search_id}/candidates/{number}/scale": "write", "POST /corpora": "write", "POST /exports": "write",
     # to let others in
     "GET /tokens": "admin", "POST /tokens": "admin", "DELETE /tokens/{token_id}": "admin",
 }  # fmt: skip
@@ -43,6 +43,7 @@ BODIES: dict[str, Any] = {
     "POST /exports": {"search_id": "none", "number": 0},
     "POST /searches/{search_id}/candidates": {"architecture": {}},
     "POST /searches/{search_id}/candidates/{number}/generate": {},
+    "POST /searches/{search_id}/candidates/{number}/scale": {"compute": 1},
 }
 
 

@@ -44,7 +44,7 @@ class Http:
     """Of one server. Whoever makes it closes it.
 
     Attributes:
-        server: its address, for messages.
+        server: its address, for messages: without a password.
     """
 
     def __init__(
@@ -54,14 +54,14 @@ class Http:
         transport: httpx2.BaseTransport | None = None,
         retry_seconds: float = RETRY_SECONDS,
     ) -> None:
-        self.server, self._retry_seconds = server.rstrip("/"), retry_seconds
+        self.server, self._retry_seconds = redacted(server.rstrip("/")), retry_seconds
         headers = {"User-Agent": "nas"} | ({"Authorization": f"Bearer {token}"} if token else {})
         try:
             self._client = httpx2.Client(
-                base_url=self.server + API, headers=headers, timeout=TIMEOUT, transport=transport
+                base_url=server.rstrip("/") + API, headers=headers, timeout=TIMEOUT, transport=transport
             )
         except httpx2.InvalidURL as error:
-            raise SpecError("--server", "must be an address like http://127.0.0.1:8470", server) from error
+            raise SpecError("--server", "must be an address like http://127.0.0.1:8470", self.server) from error
 
     def close(self) -> None:
         self._client.close()
@@ -126,6 +126,13 @@ class Http:
             raise RefusedError(f"{self.server} {rule}: install the same nas on both sides")
         if answer.is_error:
             raise NasError(f"{self.server} failed ({answer.status_code}): {answer.text[:200]}")
+
+
+def redacted(address: str) -> str:
+    """Without the name and the password that an address may hold."""
+    scheme, separator, rest = address.partition("://")
+    host, slash, path = rest.partition("/")
+    return f"{scheme}{separator}***@{host.rpartition('@')[2]}{slash}{path}" if "@" in host else address
 
 
 def problem(raw: Mapping[str, Any], retry_after: str | None = None) -> NasError:

@@ -276,6 +276,7 @@ class Me(BaseModel):
     name: str
     scope: Scope
     csrf: str | None = None
+    expires_at: float | None = Field(default=None, description="of the token or the session; null: never")
 
 
 class Login(_Sent):

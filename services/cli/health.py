@@ -1,16 +1,18 @@
-"""The command that looks at the machine."""
+"""The command that looks at the machine, or at a server."""
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from services.cli.output import TableOrJson, emit_json
+from nas.errors import SpecError
+from services.cli import remote
+from services.cli.output import TableOrJson, emit_json, say
 
 if TYPE_CHECKING:
-    from services.doctor import Finding, Level
+    from services.doctor import Check, Finding, Level
 
 MARKS = {"ok": "✓", "warning": "!", "error": "✗"}
 
@@ -23,14 +25,35 @@ def doctor(
 ) -> None:
     """Look at all that a search needs, and say what to do.
 
-    The exit code is 1 when something a search cannot do without is wrong.
+    With --server it looks at that server, as one who uses it finds it. The exit code is 1 when something a search
+    cannot do without is wrong; of a server that of any command which meets the same: 4, 6 or 7.
 
     Example: nas doctor
     """
-    from services.doctor import Level, checks, examine
+    from services.doctor import checks
     from services.home import home
 
-    made = checks(home(), ray)
+    where = home()
+    if address := remote.named():
+        if ray is not None:
+            raise SpecError("--ray", "must not be given with a server: its own is looked at", ray)
+        from services.doctor.server import Visit
+
+        with Visit(address, remote.token(where, address)) as visit:
+            failed = _show(visit.checks, output)
+            code = visit.exit_code
+    else:
+        failed, code = _show(checks(where, ray), output), 0
+        if known := remote.server(where):
+            say(f"this was this machine; for the server: nas doctor --server {known}")
+    if failed:
+        raise typer.Exit(code or 1)
+
+
+def _show(made: "Mapping[str, Check]", output: str) -> bool:
+    """Makes the checks and shows what they find; whether there is an error."""
+    from services.doctor import Level, examine
+
     levels: Counter[Level] = Counter()
     rows = _counted(examine(made), levels)
     if output == "json":
@@ -42,8 +65,7 @@ def doctor(
             for line in _lines(finding, wide):
                 print(line, flush=True)
         print(_sum(levels[Level.OK], levels[Level.WARNING], levels[Level.ERROR]))
-    if levels[Level.ERROR]:
-        raise typer.Exit(1)
+    return levels[Level.ERROR] > 0
 
 
 def _counted(findings: "Iterable[Finding]", levels: "Counter[Level]") -> "Iterator[Finding]":

@@ -40,9 +40,14 @@ def take_option(arguments: list[str]) -> list[str]:
     return left
 
 
+def named() -> str:
+    """The address that this command was given, or the environment names."""
+    return os.environ.get(SERVER, "")
+
+
 def server(home: Home) -> str:
     """Its address; empty where commands are for this machine."""
-    return os.environ.get(SERVER, "") or str(_known(home).get("current", ""))
+    return named() or str(_known(home).get("current", ""))
 
 
 def client(home: Home, address: str) -> "Client":

@@ -27,6 +27,7 @@ class Caller:
     scope: Scope
     token_id: str = ""
     csrf: str | None = None
+    expires_at: float | None = None
 
     def may(self, scope: Scope) -> bool:
         return SCOPES.index(scope) <= SCOPES.index(self.scope)
@@ -68,7 +69,7 @@ def _caller(request: Request, service: Service) -> Caller:
     kind, _, secret = request.headers.get("Authorization", "").partition(" ")
     if kind.lower() == "bearer":
         record = _holding(service, secret.strip(), TOKEN)
-        return Caller(record.name, _scope(record), record.id)
+        return Caller(record.name, _scope(record), record.id, expires_at=record.expires_at)
     cookie = request.cookies.get(SESSION_COOKIE)
     if cookie is None:
         raise AccessError("a token is needed: nas login, or the header Authorization: Bearer nas_...")
@@ -76,7 +77,7 @@ def _caller(request: Request, service: Service) -> Caller:
     csrf = csrf_of(cookie)
     if request.method not in SAFE and not hmac.compare_digest(request.headers.get(CSRF_HEADER, ""), csrf):
         raise AccessError(f"a browser must send {CSRF_HEADER} with what changes something", known=True)
-    return Caller(record.name, _scope(record), record.id, csrf)
+    return Caller(record.name, _scope(record), record.id, csrf, record.expires_at)
 
 
 def _holding(service: Service, secret: str, kind: str) -> TokenRecord:

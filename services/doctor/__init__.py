@@ -6,6 +6,6 @@ its topic, and the others are still looked at.
 """
 
 from services.doctor.examination import checks, examine
-from services.doctor.findings import Finding, Level
+from services.doctor.findings import Check, Finding, Level
 
-__all__ = ["Finding", "Level", "checks", "examine"]
+__all__ = ["Check", "Finding", "Level", "checks", "examine"]

@@ -60,16 +60,16 @@ def judge_ray(version: str | None, variable: str | None, address: str | None, cl
         yield Finding("ray", Level.ERROR, f"{address}: {one_line(cluster.error)}", _cure(cluster.error))
         return
     cpus, gpus = (sum(values) for values in ([n.cpus for n in cluster.nodes], [n.gpus for n in cluster.nodes]))
-    found = f"{address}: {len(cluster.nodes)} node{'s' * (len(cluster.nodes) != 1)} alive, {_units(cpus, gpus)}"
+    found = f"{address}: {len(cluster.nodes)} node{'s' * (len(cluster.nodes) != 1)} alive, {units(cpus, gpus)}"
     if cpus or gpus:
         yield Finding("ray", Level.OK, found)
     else:
         yield Finding("ray", Level.ERROR, found, "start a node that works: ray start --address=HOST:PORT")
     for node in cluster.nodes:
-        yield Finding("ray", Level.OK, f"node {node.address}: {_units(node.cpus, node.gpus)}")
+        yield Finding("ray", Level.OK, f"node {node.address}: {units(node.cpus, node.gpus)}")
 
 
-def _units(cpus: float, gpus: float) -> str:
+def units(cpus: float, gpus: float) -> str:
     return f"{cpus:g} CPU{'s' * (cpus != 1)}, {gpus:g} GPU{'s' * (gpus != 1)}"
 
 

@@ -6,7 +6,7 @@ import httpx2
 import pytest
 
 from nas.client.client import Client
-from nas.client.http import Http, problem
+from nas.client.http import Http, problem, redacted
 from nas.client.models import API_VERSION, VERSION_HEADER
 from nas.errors import (
     AccessError,
@@ -157,3 +157,30 @@ def test_the_token_goes_along_and_nowhere_else() -> None:
     with Client("http://localhost", "nas_secret", transport=httpx2.MockTransport(answer)) as client:
         client.version()
     assert seen[0].headers["Authorization"] == "Bearer nas_secret" and "nas_secret" not in str(seen[0].url)
+
+
+@pytest.mark.parametrize(
+    ("address", "shown"),
+    [
+        ("http://host:1/path", "http://host:1/path"),
+        ("http://ann:secret@host:1", "http://***@host:1"),
+        ("http://ann:se@cret@host/a@b", "http://***@host/a@b"),
+        ("https://secret@host", "https://***@host"),
+        ("http://host/a@b", "http://host/a@b"),
+    ],
+)
+def test_what_is_shown_of_an_address(address: str, shown: str) -> None:
+    assert redacted(address) == shown
+
+
+def test_a_password_in_the_address_is_sent_and_not_told() -> None:
+    seen: list[httpx2.Request] = []
+
+    def answer(request: httpx2.Request) -> httpx2.Response:
+        seen.append(request)
+        raise httpx2.ConnectError("no")
+
+    with Client("http://ann:secret@host", transport=httpx2.MockTransport(answer), retry_seconds=0) as client:
+        with pytest.raises(UnreachableError, match=r"no server answers at http://\*\*\*@host: no"):
+            client.version()
+        assert client.server == "http://***@host" and seen[0].headers["Authorization"].startswith("Basic ")

@@ -11,6 +11,7 @@ from services.doctor import Finding, checks, examine
 from services.home import Home
 from tests.services.doctor.facts import ERROR, OK, write
 from tests.services.driving import Place
+from tests.services.serving import serving
 
 TOPICS = list(checks(Home(Path(), "")))
 
@@ -120,6 +121,64 @@ def test_the_address_of_a_cluster_is_looked_at(tmp_path: Path) -> None:
     pytest.importorskip("ray")
     found = errors_of(Place(tmp_path), "--ray", "127.0.0.1:1", RAY_ADDRESS="elsewhere:1")
     assert found["ray"][0] == "127.0.0.1:1: cannot be reached: Connection refused"
+
+
+def test_a_server(tmp_path: Path) -> None:
+    """Of each token that there is, and of none; what is wrong has the exit code that it has in other commands."""
+    server, user = Place(tmp_path / "server"), Place(tmp_path / "user")
+    for place in (server, user):
+        place.folder.mkdir()
+    secrets = {
+        name: server.run("token", "create", name, "--scope", scope, *more).out.strip()
+        for name, scope, *more in (("ann", "admin"), ("bob", "read", "--expires", "1h"))
+    }
+    with serving(server, "--auth", "token", "--ray", "none") as served:
+
+        def examined(code: int, **environment: str) -> dict[str, tuple[str, str]]:
+            done = served.by(user, "doctor", "-o", "json", **environment)
+            assert (done.code, done.err) == (code, "")
+            assert not any(secret in done.out for secret in secrets.values())
+            return {own["topic"]: (own["level"], own["found"]) for own in done.json["findings"]}
+
+        found = examined(0, NAS_TOKEN=secrets["ann"])
+        topics = ["server", "version", "token", "clock", "ready", "database", "disk", "workers", "devices"]
+        assert list(found) == topics
+        assert found["server"][1].startswith(f"{served.url} answers, plain HTTP, ")
+        assert found["version"][0] == "ok" and found["token"] == ("ok", "of ann, scope admin, never expires")
+        assert found["clock"] == ("ok", "within 2 s of the server's")
+        assert found["ready"] == ("ok", "database, searches, ray: ok")
+        assert re.fullmatch(r"sqlite [\d.]+, schema \d+", found["database"][1])
+        assert re.fullmatch(r"\S+ \w+ free of \S+ \w+", found["disk"][1])
+        assert found["workers"] == ("warning", "0 machines alive, 0 CPUs, 0 GPUs: searches wait")
+        assert not any(str(tmp_path) in said for _, said in found.values()), "no paths of the server"
+        found = examined(0, NAS_TOKEN=secrets["bob"])
+        assert re.fullmatch(r"of bob, scope read, expires in (59 min .*|1 h.*)", found["token"][1])
+        assert found["token"][0] == "warning"
+        assert found["database"][1] == "its kind, and the room on the disk, are told to administrators alone"
+        assert "disk" not in found
+        for token, said in (
+            ("nas_wrong", "the token is not known to this server"),
+            ("", "none is known here, and one"),
+        ):
+            found = examined(4, NAS_TOKEN=token)
+            assert found["token"][0] == "error" and found["token"][1].startswith(said)
+            assert "workers" not in found and found["ready"][0] == "ok"
+        named = user.run("doctor", "--server", served.url, NAS_TOKEN=secrets["ann"])
+        assert (named.code, named.err) == (0, "") and named.out.startswith(f"✓ server    {served.url} answers")
+        assert named.out.splitlines()[-1] == "8 fine, 1 warning, 0 errors"
+        refused = user.run("doctor", "--server", served.url, "--ray", "auto")
+        assert refused.code == 2 and "--ray: must not be given with a server" in refused.err
+    assert not user.home.exists(), "nothing is kept of it"
+    gone = served.by(user, "doctor")
+    assert gone.code == 7 and f"✗ server    {served.url} does not answer: " in gone.out
+
+
+def test_who_is_logged_in_is_told_of_the_server(tmp_path: Path) -> None:
+    place = Place(tmp_path)
+    write(place.home, servers__json='{"current": "http://nas.lab:8470", "tokens": {}}')
+    done = place.run("doctor", "-o", "json")
+    assert done.err == "this was this machine; for the server: nas doctor --server http://nas.lab:8470\n"
+    assert next(own["topic"] for own in done.json["findings"]) == "python"
 
 
 def test_another_form_of_output_is_refused(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, Double, RowMapping, and_, case, cast, func, or_, select
 
 from nas.adapters.sql.models import Base
+from nas.adapters.sql.schema import Versions, versions
 from nas.adapters.sql.store import SqlStore
 from nas.errors import NotFoundError
 from nas.records import CandidateRecord, CandidateState, Origin, RequestKind, SearchRecord, SearchState, Verdict
@@ -90,6 +91,15 @@ class Total:
     train_flops: float
     eval_flops: float
     repeated_flops: float
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """Of a database: ``sqlite`` or ``postgresql``, its version, its schema beside the newest."""
+
+    kind: str
+    version: str
+    schema: Versions
 
 
 class Reader:
@@ -253,6 +263,13 @@ class Reader:
         return [dict(row) for row in self._rows(select(own.fingerprint, own.at, own.profile).order_by(own.at))]
 
     # --- of everything ---
+
+    def database(self) -> Kind:
+        transactions = self._transactions
+        with transactions.read() as connection, transactions.refusals():
+            dialect = connection.dialect
+            version = ".".join(map(str, dialect.server_version_info or ()))
+            return Kind(dialect.name, version, versions(connection, ""))
 
     def searches_by_state(self) -> dict[str, int]:
         own = _SEARCHES.c

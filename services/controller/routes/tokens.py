@@ -25,7 +25,7 @@ SESSION_SECONDS = 12 * 3600.0
 @router.get("/me", response_model=Me, responses=problems())
 def me(caller: Reading) -> Me:
     """Who asks, and what that may do."""
-    return Me(name=caller.name, scope=caller.scope, csrf=caller.csrf)
+    return Me(name=caller.name, scope=caller.scope, csrf=caller.csrf, expires_at=caller.expires_at)
 
 
 @router.get("/tokens", response_model=TokenList, responses=problems())
@@ -57,7 +57,7 @@ def login(request: Request, service: TheService, given: Login) -> Response:
         raise AccessError("the token is not known to this server, or does not hold any more")
     ends = min(now + SESSION_SECONDS, record.expires_at or float("inf"))
     secret, session = service.tokens.create(record.name, record.scope, ends, SESSION, record.id)
-    content = Me(name=session.name, scope=_info(session).scope, csrf=csrf_of(secret))
+    content = Me(name=session.name, scope=_info(session).scope, csrf=csrf_of(secret), expires_at=ends)
     answer = JSONResponse(content.model_dump(mode="json"), 201)
     secure = request.url.scheme == "https"
     answer.set_cookie(

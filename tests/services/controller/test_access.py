@@ -1,5 +1,6 @@
 """Who may do what: every route, asked by everybody."""
 
+import re
 from typing import Any
 
 import pytest
@@ -112,7 +113,10 @@ def test_what_a_session_is(guarded: Server) -> None:
     session = guarded.post("/session", json={"token": secret})
     set_cookie = session.headers["Set-Cookie"].lower()
     assert all(own in set_cookie for own in ("httponly", "samesite=strict", "max-age=43200", "path=/"))
-    assert guarded.get("/me").json() == {"name": "ann", "scope": "write", "csrf": session.json()["csrf"]}
+    me = guarded.get("/me").json()
+    ends = me.pop("expires_at")
+    assert me == {"name": "ann", "scope": "write", "csrf": session.json()["csrf"]}
+    assert session.json()["expires_at"] == ends and abs(ends - guarded.store.now() - 43200) < 600
     cookie = guarded.http.cookies[SESSION_COOKIE]
     bearer = {"Authorization": f"Bearer {cookie}"}
     guarded.http.cookies.clear()
@@ -194,7 +198,10 @@ def test_a_token_s_use_and_its_end(guarded: Server) -> None:
     made = guarded.post("/tokens", json={"name": "ann"}, headers=admin).json()
     own = {"Authorization": f"Bearer {made['secret']}"}
     assert made["used_at"] is None and made["expires_at"] is None and made["scope"] == "read"
-    assert guarded.get("/me", headers=own).json() == {"name": "ann", "scope": "read", "csrf": None}
+    assert guarded.get("/me", headers=own).json() == {
+        **{"name": "ann", "scope": "read"},
+        **{"csrf": None, "expires_at": None},
+    }
     shown = {row["id"]: row for row in guarded.get("/tokens", headers=admin).json()["tokens"]}
     assert shown[made["id"]]["used_at"] > 0
     assert guarded.http.delete(f"{API}/tokens/{made['id']}", headers=admin).json()["revoked_at"] > 0
@@ -209,6 +216,33 @@ def test_tokens_that_are_none(guarded: Server, body: dict[str, Any]) -> None:
     refused = guarded.post("/tokens", json=body, headers=guarded.token("admin"))
     assert refused.status_code == 422 and refused.json()["type"] == "urn:nas:problem:request"
     assert refused.json()["field"] in ("name", "scope", "expires_in", "x")
+
+
+def test_when_a_token_expires_is_told_to_whoever_has_it(guarded: Server) -> None:
+    ends = guarded.store.now() + 3600
+    assert guarded.get("/me", headers=guarded.token("read", expires_at=ends)).json()["expires_at"] == ends
+
+
+def test_what_a_server_stands_on_is_told_to_administrators(guarded: Server) -> None:
+    """Everybody hears whether it is ready, as whoever watches over it must."""
+    guarded.service.home.root.mkdir()
+    ready = guarded.http.get("/readyz")
+    assert ready.json() == {"database": "ok"}
+    verbose = {scope: guarded.http.get("/readyz?verbose=true", headers=guarded.token(scope)) for scope in SCOPES}
+    assert [own.status_code for own in verbose.values()] == [403, 403, 200]
+    assert guarded.http.get("/readyz?verbose=true").status_code == 401
+    told = verbose["admin"].json()
+    assert told["database"] == "ok" and told["ground"]["database"]["kind"] == "sqlite"
+    schema = told["ground"]["database"]["schema"]
+    assert schema["found"] == schema["wanted"] and 0 < told["ground"]["disk"]["free"] < told["ground"]["disk"]["total"]
+    assert str(guarded.service.home.root) not in verbose["admin"].text, "no places"
+
+
+def test_the_kind_of_each_database(server: Server) -> None:
+    """Where there is no folder of the server's, there is no disk to tell of."""
+    ground = server.http.get("/readyz?verbose=true").json()["ground"]
+    assert ground["database"]["kind"] == server.service.home.database.partition(":")[0].partition("+")[0]
+    assert re.fullmatch(r"\d+(\.\d+)+", ground["database"]["version"]) and ground["disk"] is None
 
 
 def test_who_did_what_is_in_the_events(guarded: Server) -> None:

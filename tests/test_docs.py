@@ -15,12 +15,13 @@ from nas.data.hub import _FIELDS as HUB_FIELDS
 from nas.records import CandidateState, Origin, SearchState
 from nas.spec import LOSS, OBJECTIVES, Budget, CandidateBudget, Limits, Method, SearchSpec, Total, parse_spec
 from nas.units import parse_bytes, parse_count, parse_flops, parse_seconds, parse_share
+from services.cli.main import OF_THIS_MACHINE
 from services.cli.output import SCHEMA_VERSION
 from tests.services import schema
 from tests.services.commands import commands
 
 ROOT = Path(__file__).parents[1]
-CLI, SPEC, README = (ROOT / name for name in ("docs/cli.md", "docs/spec.md", "README.md"))
+CLI, SPEC, SERVICE, README = (ROOT / name for name in ("docs/cli.md", "docs/spec.md", "docs/service.md", "README.md"))
 DOCUMENTS = sorted([README, *(ROOT / "docs").glob("*.md"), *(ROOT / "docs" / "decisions").glob("*.md")])
 COMMANDS = commands()
 
@@ -137,6 +138,14 @@ def test_every_command_is_explained(name: str) -> None:
     options = {own for parameter in COMMANDS[name].params for own in parameter.opts if own.startswith("--")}
     general = {"--output", "--help", "--yes"} if name != "run" else {"--output", "--help"}
     assert [own for own in sorted(options - general) if own not in text] == []
+
+
+def test_what_each_command_does_with_a_server() -> None:
+    lines = rows(section(SERVICE.read_text(), "## Commands"), 3)[1:]
+    told = {name: cells[1] for cells in lines for name in marked(cells[0])}
+    assert sorted(told) == sorted(COMMANDS)
+    refused = [name for name in COMMANDS if name.split()[0] in OF_THIS_MACHINE]
+    assert {told[name] for name in refused} == {"no"}
 
 
 def test_no_other_command_is_explained() -> None:

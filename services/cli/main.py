@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import typer
 
-from nas.errors import NasError
+from nas.errors import NasError, SpecError
 from services.cli import control, database, health, models, profile, remote, runs, searches, serving, submitting, tokens
 
 app = typer.Typer(
@@ -55,6 +55,17 @@ app.add_typer(profile.profile, name="profile")
 app.add_typer(tokens.token, name="token")
 app.add_typer(database.db, name="db")
 
+OF_THIS_MACHINE = {
+    "run": "nas submit hands a search to a server",
+    "fit": "nas submit hands a search to a server",
+    "train": "it trains on this machine",
+    "plan": "it plans for a text of this machine",
+    "serve": "it is the server",
+    "login": "it is told where: nas login ADDRESS",
+    "db": "NAS_DATABASE names the database",
+}
+"""Commands that one must not believe to be done by a server, and why they are not."""
+
 
 @app.callback(invoke_without_command=True)
 def options(
@@ -73,12 +84,22 @@ def main() -> None:
     # OpenMP's threads spin while they wait; on a machine that others use too that stalls a run tenfold.
     os.environ.setdefault("GOMP_SPINCOUNT", "1000")
     try:
-        app(remote.take_option(sys.argv[1:]))
+        app(_arguments())
     except NasError as error:
         print(f"nas: {error}", file=sys.stderr)
         sys.exit(error.exit_code)
     finally:
         _flush()
+
+
+def _arguments() -> list[str]:
+    """What was typed, without the server; raises `SpecError` where a server was named for what it does not do."""
+    given = sys.argv[1:]
+    left = remote.take_option(given)
+    command = next((own for own in left if not own.startswith("-")), "")
+    if left != given and command in OF_THIS_MACHINE:
+        raise SpecError(remote.OPTION, f"is not for nas {command}: {OF_THIS_MACHINE[command]}")
+    return left
 
 
 def _flush() -> None:

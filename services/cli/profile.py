@@ -6,14 +6,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from services.cli.access import find_candidate, opened_here
+from services.cli.access import find_candidate, opened, opened_here
 from services.cli.output import TableOrJson, emit_json, emit_lines, tell
 
 if TYPE_CHECKING:
     from nas.candidate import Candidate
     from nas.cost import Cost
     from nas.measure.modules import ModuleRow
-    from nas.ports import Store
 
 profile = typer.Typer(
     no_args_is_help=True, help="Say what a device does, or what a candidate needs there.", rich_markup_mode=None
@@ -60,17 +59,19 @@ def candidate(
 ) -> None:
     """Say what a candidate needs: parameters, FLOPs, memory, seconds and energy of a training step.
 
+    The candidate may be a server's; the device is that of this machine.
+
     Example: nas profile candidate austen/12 --measure
     """
+    own, cost = _read(which, corpus)
+    if by is By.MODULE:
+        from nas.measure.modules import module_table
+
+        _show_modules(module_table(own), output)
+        return
+    from services.profiling import profile_candidate
+
     with opened_here() as (_, store):
-        own, cost = _read(store, which, corpus)
-        if by is By.MODULE:
-            from nas.measure.modules import module_table
-
-            _show_modules(module_table(own), output)
-            return
-        from services.profiling import profile_candidate
-
         found = profile_candidate(own, cost, name, batch, store, tell, measure=measure)
     if output == "json":
         emit_json(found.to_dict())
@@ -78,7 +79,7 @@ def candidate(
         emit_lines(found.text())
 
 
-def _read(store: "Store", which: str, corpus: str) -> "tuple[Candidate, Cost]":
+def _read(which: str, corpus: str) -> "tuple[Candidate, Cost]":
     from nas.candidate import Candidate
     from nas.cost import Cost
     from nas.cost import cost as cost_of
@@ -88,7 +89,8 @@ def _read(store: "Store", which: str, corpus: str) -> "tuple[Candidate, Cost]":
         own = read_candidate(Path(which))
         texts = open_texts(corpus, own.architecture.context)
         return own, cost_of(own, texts.bytes_per_token(own.architecture.vocabulary))
-    _, record = find_candidate(store, which)
+    with opened() as (_, store):
+        _, record = find_candidate(store, which)
     names = Cost.__dataclass_fields__
     return Candidate.from_dict(record.candidate), Cost(**{name: record.costs[name] for name in names})
 

@@ -332,15 +332,19 @@ def spaces(output: Output = Format.TABLE) -> None:
 
     Example: nas spaces
     """
-    from nas.space import load_space, space_names
-
-    known = [load_space(name) for name in space_names()]
-    if output is Format.JSON:
-        emit_json({"spaces": [{"name": own.name, "about": own.about, **own.to_dict()} for own in known]})
-    elif output is Format.ID:
-        emit_lines(own.name for own in known)
+    if address := remote.server(here()):
+        with remote.client(here(), address) as client:
+            known = [(own.name, own.about, own.space) for own in client.spaces().spaces]
     else:
-        emit_lines(f"{own.name:<14} {own.about}" for own in known)
+        from nas.space import load_space, space_names
+
+        known = [(own.name, own.about, own.to_dict()) for own in map(load_space, space_names())]
+    if output is Format.JSON:
+        emit_json({"spaces": [{"name": name, "about": about, **space} for name, about, space in known]})
+    elif output is Format.ID:
+        emit_lines(name for name, _, _ in known)
+    else:
+        emit_lines(f"{name:<14} {about}" for name, about, _ in known)
 
 
 def validate(spec: SpecFile) -> None:

@@ -41,10 +41,10 @@ def submit(
             sent = packed(raw, base, client, upload=not dry_run)
             if dry_run:
                 client.validate(sent)
-                say(f"{client.server} would take it")
+                say(f"{address} would take it")
                 return
             made = client.submit(sent, agreed=yes, key=key)
-        url = f"{client.server}/api/v1/searches/{made.id}"
+        url = f"{address}/api/v1/searches/{made.id}"
         if output is Format.JSON:
             emit_json({"id": made.id, "state": str(made.state), "url": url})
         else:

@@ -17,6 +17,7 @@ import pytest
 from nas.adapters.sql.store import open_store
 from nas.errors import ExportError
 from nas.records import CandidateState, SearchState
+from services.cli.main import OF_THIS_MACHINE
 from tests.services.driving import Done, Place, knows_this_machine, make_place
 from tests.services.serving import Served, free_port, serving
 
@@ -58,7 +59,8 @@ def test_submit_gives_the_id_and_follows(used: Used) -> None:
     "command",
     ["ls", "status ID", "candidates ID", "front ID", "logs ID", "logs ID/0", "ls -o json", "status ID -o json",
      "candidates ID -o json", "front ID -o id", "wait ID", "wait ID -o json", "scale ID --compute 900MFLOP",
-     "scale ID/0 --compute 900MFLOP -o json", "scale ID/0 --compute 900MFLOP -o id"],
+     "scale ID/0 --compute 900MFLOP -o json", "scale ID/0 --compute 900MFLOP -o id", "spaces", "spaces -o json",
+     "profile candidate ID/0", "profile candidate ID/0 --by module -o json"],
 )  # fmt: skip
 def test_commands_print_the_same_there_as_on_the_server_s_machine(used: Used, command: str) -> None:
     arguments = command.replace("ID", used.id).split()
@@ -315,6 +317,18 @@ def test_nobody_there(tmp_path: Path) -> None:
     for address in ("nonsense", "ftp://x", "http://"):
         assert user.run("ls", "--server", address).code in (2, 7)
     assert user.run("ls", "--server").code == 2
+
+
+@pytest.mark.parametrize("command", ["run tiny.yaml", "fit texts/*.txt --time 1min", "plan --compute 1GFLOP", "login",
+    "train c.yaml --compute 1GFLOP", "serve", "db check"])  # fmt: skip
+def test_what_a_server_does_not_do_is_not_done_here_instead(command: str, tmp_path: Path) -> None:
+    """Where it was named for this very command; whoever is logged in may still work on this machine."""
+    user = make_place(tmp_path / "user")
+    name, *rest = command.split()
+    done = user.run(name, "--server", "http://127.0.0.1:1", *rest)
+    assert (done.code, done.out) == (2, "")
+    assert done.err == f"nas: --server: is not for nas {name}: {OF_THIS_MACHINE[name]}\n"
+    assert user.run("db", "check", NAS_SERVER="http://127.0.0.1:1").code == 0
 
 
 def test_a_port_that_is_taken_is_told_at_once(tmp_path: Path) -> None:

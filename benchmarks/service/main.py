@@ -1,26 +1,26 @@
-"""python -m benchmarks.service [--quick] [--database URL] [--out FILE]"""
+"""python -m benchmarks.service [--quick] [--parts PARTS] [--database URL] [--submissions N] [--out FILE]"""
 
 import argparse
-import os
-import socket
-import subprocess
-import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import httpx2
 
 from benchmarks.machine import machine, publish, table
+from benchmarks.service import first_step
 from benchmarks.service.asking import Timed, ask, at_once, fresh_fronts, idle, pages, unchanged
 from benchmarks.service.filling import SPEC, Size, fill
+from benchmarks.service.first_step import Trial
+from benchmarks.service.serving import serving
 from nas.adapters.sql.store import open_store
 from nas.client.models import API
 from nas.units import format_bytes
 
 OUT = Path(__file__).parents[2] / "docs/results/service.md"
+ANSWERS, FIRST_STEP = PARTS = ("answers", "first-step")
+TITLE = "# How quickly a server answers"
 QUICK = Size(searches=3, candidates=900, largest=300)
 CLIENTS, ACTS = 24, 5
 IDLE_SECONDS = 20.0
@@ -32,26 +32,49 @@ costs are those of llama-tiny, losses are made up, since only the time to read t
 
 def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.service")
-    parser.add_argument("--quick", action="store_true", help="a small database: to see that it works")
+    parser.add_argument("--quick", action="store_true", help="little of all: to see that it works")
+    parser.add_argument("--parts", nargs="+", choices=PARTS, help="only these; with --database answers alone")
     parser.add_argument("--database", default="", help="an empty database; an SQLite file of its own without")
+    parser.add_argument("--submissions", type=int, default=Trial().submissions, help="whose first steps are measured")
     parser.add_argument("--out", type=Path, help=f"file for the tables; without --quick {OUT.name}")
     given = parser.parse_args(arguments)
-    size = QUICK if given.quick else Size()
+    names = given.parts or ([ANSWERS] if given.database else PARTS)
+    out = given.out or (None if given.quick else OUT)
+    made: dict[str, str] = {}
+    if ANSWERS in names:
+        text, filled = answers(given.database, QUICK if given.quick else Size())
+        made[ANSWERS] = f"{TITLE}\n\n{ABOUT}\n\n{text}\n\n{filled} {told(ANSWERS, given.quick)}"
+    if FIRST_STEP in names:
+        trial = first_step.QUICK if given.quick else Trial(submissions=given.submissions)
+        made[FIRST_STEP] = f"{first_step.measured(trial)}\n\n{told(FIRST_STEP, given.quick)}"
+    former = out.read_text(encoding="utf-8") if out is not None and out.exists() else ""
+    publish(joined(former, made), out)
+
+
+def told(part: str, quick: bool) -> str:
+    """The machine, and the command without what is of it: addresses and files."""
+    return f"{machine()}.\n\nCommand: `python -m benchmarks.service --parts {part}{' --quick' * quick}`"
+
+
+def joined(former: str, made: Mapping[str, str]) -> str:
+    """What was written before, with the parts in it that were made anew."""
+    answers, head, first = former.rstrip("\n").partition(first_step.HEAD)
+    kept = {ANSWERS: answers.rstrip("\n") or TITLE, FIRST_STEP: head + first}
+    return "\n\n".join(text for name in PARTS if (text := made.get(name, kept[name])))
+
+
+def answers(database: str, size: Size) -> tuple[str, str]:
+    """The tables, and how long the database took to be filled."""
     with tempfile.TemporaryDirectory(prefix="nas-service-") as folder:
-        database = given.database or f"sqlite:///{folder}/nas.db"
-        store = open_store(database)
+        url = database or f"sqlite:///{folder}/nas.db"
+        store = open_store(url)
         began = time.perf_counter()
         ids = fill(store, size)
         filled = time.perf_counter() - began
-        with serving(Path(folder), database) as (server, pid):
+        with serving(Path(folder), url, "--ray", "none") as (server, pid):
             text = measured(server, pid, ids, size, lambda: store.add_event(ids[0], "note", "touched", at=0.0))
         store.close()
-    kind = database.partition(":")[0]
-    command = "python -m benchmarks.service" + (" --quick" if given.quick else "")
-    told = f"Filled in {filled:.0f} s, a database of {kind}. {machine()}.\n\nCommand: `{command}`"
-    publish(
-        f"# How quickly a server answers\n\n{ABOUT}\n\n{text}\n\n{told}", given.out or (None if given.quick else OUT)
-    )
+    return text, f"Filled in {filled:.0f} s, a database of {url.partition(':')[0]}."
 
 
 def measured(server: str, pid: int, ids: Sequence[str], size: Size, touch: Callable[[], object]) -> str:
@@ -113,27 +136,3 @@ def _outside(http: httpx2.Client, path: str, rounds: int = 5) -> Timed:
         answer = http.get(path)
         seconds.append(time.perf_counter() - began)
     return Timed(tuple(sorted(seconds)), len(answer.content), answer.status_code)
-
-
-@contextmanager
-def serving(folder: Path, database: str) -> Iterator[tuple[str, int]]:
-    """A server's address and process."""
-    with socket.socket() as own:
-        own.bind(("127.0.0.1", 0))
-        port = own.getsockname()[1]
-    environment = {**os.environ, "NAS_HOME": str(folder), "NAS_DATABASE": database, "NAS_SERVER": ""}
-    command = [sys.executable, "-m", "services.cli.main", "serve", "--port", str(port), "--ray", "none"]
-    process = subprocess.Popen(command, env=environment, stderr=subprocess.DEVNULL)
-    server = f"http://127.0.0.1:{port}"
-    try:
-        while True:
-            try:
-                httpx2.get(f"{server}/livez")
-                break
-            except httpx2.TransportError:
-                assert process.poll() is None, "the server has ended"
-                time.sleep(0.1)
-        yield server, process.pid
-    finally:
-        process.terminate()
-        process.wait(timeout=60)

@@ -9,11 +9,13 @@ import pytest
 
 from nas.adapters.sql.store import open_store
 from nas.candidate import Candidate
+from nas.client.models import ScaledCandidate
 from nas.errors import StateError
 from nas.records import CandidateState
 from services.home import Home
+from services.scaling import Scaled
 from services.single import read_candidate
-from services.worker.scaling import scale_candidate, verifying
+from services.worker.scaling import scale, scale_candidate, verifying
 from tests.services import schema
 from tests.services.conftest import Finished
 
@@ -112,6 +114,20 @@ def test_what_a_run_must_be_to_verify(finished: Finished) -> None:
         assert not verified(Other(id="another"))
         text = {**search.setting["corpus"], "fingerprint": "another"}
         assert not verified(Other(), replace(search, setting={**search.setting, "corpus": text}))
+
+
+@pytest.mark.parametrize("compute", [300_000_000, 1_200_000_000])
+def test_nothing_is_lost_between_a_server_and_who_asks(finished: Finished, compute: int) -> None:
+    """Where a run has verified it, and where none has."""
+    home = Home(finished.place.home, f"sqlite:///{finished.place.home / 'nas.db'}")
+    number = first(finished, "completed")["number"]
+    with contextlib.closing(open_store(home.database)) as store:
+        search, record = store.search(finished.id), store.candidate(finished.id, number)
+        here = scale_candidate(home, store, search, record, compute)
+    sent = scale(home, finished.id, number, compute).model_dump_json()
+    there = Scaled.received(record, ScaledCandidate.model_validate_json(sent))
+    assert there == here and there.text() == here.text() and there.to_dict() == here.to_dict()
+    assert (here.verified is not None) == (compute == 300_000_000)
 
 
 def test_what_was_written_can_be_trained(finished: Finished) -> None:

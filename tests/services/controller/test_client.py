@@ -6,7 +6,7 @@ import pytest
 
 from nas.client.models import SCOPES
 from nas.client.store import RemoteStore
-from nas.errors import AccessError, NotFoundError, StateError
+from nas.errors import AccessError, NotFoundError, SpecError, StateError
 from nas.records import CandidateState, RequestKind, SearchState
 from tests.contracts.samples import FULL_CANDIDATE, FULL_POINT, FULL_SEARCH
 from tests.services.controller.conftest import SPEC, Server
@@ -172,3 +172,10 @@ def test_what_a_server_has(filled: Server) -> None:
         with pytest.raises(StateError, match="this server has no workers"):
             done = next(own for own in client.candidates(filled.id) if own.state is CandidateState.COMPLETED)
             client.generate(filled.id, done.number)
+        with pytest.raises(StateError, match="this server has no workers"):
+            client.scale(filled.id, done.number, 10**9)
+        with pytest.raises(NotFoundError, match="no candidate 99 in search"):
+            client.scale(filled.id, 99, 10**9)
+        for compute in (0, -1, 10**31):
+            with pytest.raises(SpecError, match="compute: "):
+                client.scale(filled.id, done.number, compute)

@@ -110,8 +110,13 @@ def interval(hits: int, trials: int) -> tuple[float, float]:
 
 def marks(view: SearchView) -> dict[int, str]:
     """A letter for each member of the front, the cheapest A; numbers once the letters are used up."""
+    return {number: mark(place) for place, number in enumerate(view.front)}
+
+
+def mark(place: int) -> str:
+    """Of a member of the front, the cheapest at place 0."""
     letters = "ABCDEFGHJKLMNPQRSTUVWXYZabcdefghjkmnpqrstuvwxyz"  # without those that look like digits or bars
-    return {number: letters[i] if i < len(letters) else str(i + 1) for i, number in enumerate(view.front)}
+    return letters[place] if place < len(letters) else str(place + 1)
 
 
 def remark(view: SearchView, number: int) -> str:

@@ -175,9 +175,14 @@ class SearchView:
 
     def standing(self, record: CandidateRecord) -> Standing:
         """What became of a candidate."""
-        if record.origin is Origin.FINAL:
-            return Standing.FINAL
-        return Standing.FRONT if record.number in self.front else _STANDINGS[record.state]
+        return standing_of(record, on_front=record.number in self.front)
+
+
+def standing_of(record: CandidateRecord, *, on_front: bool) -> Standing:
+    """What became of a candidate."""
+    if record.origin is Origin.FINAL:
+        return Standing.FINAL
+    return Standing.FRONT if on_front else _STANDINGS[record.state]
 
 
 def view(store: PublicStore, search_id: str) -> SearchView:

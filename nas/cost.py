@@ -76,6 +76,21 @@ def params(architecture: Architecture, layers: tuple[Layer, ...] | None = None) 
     return total
 
 
+def params_by_part(architecture: Architecture) -> dict[str, int]:
+    """Where the weights are, from input to output; they add up to `params`. A tied head has none of its own."""
+    layers, width, size = architecture.layers(), architecture.width, architecture.head_size
+    mlp = sum(ACTIVATIONS[architecture.activation] * width * layer.mlp_width for layer in layers)
+    parts = {
+        "embedding": architecture.vocabulary * width,
+        "attention": matrix_params(architecture, layers) - mlp,
+        "MLP": mlp,
+        "value embeddings": table_params(architecture, layers),
+        "head": 0 if architecture.tied else architecture.vocabulary * width,
+    }
+    rest = params(architecture, layers) - sum(parts.values())
+    return {name: count for name, count in {**parts, "norms and scalars": rest}.items() if count}
+
+
 def table_params(architecture: Architecture, layers: tuple[Layer, ...] | None = None) -> int:
     """Weights of the value embeddings' tables."""
     row = sum(own.kv_heads for own in layers or architecture.layers() if own.value_embedding) * architecture.head_size

@@ -10,7 +10,16 @@ from nas.adapters.sql.models import Base
 from nas.adapters.sql.schema import Versions, versions
 from nas.adapters.sql.store import SqlStore
 from nas.errors import NotFoundError
-from nas.records import CandidateRecord, CandidateState, Origin, RequestKind, SearchRecord, SearchState, Verdict
+from nas.records import (
+    CandidateRecord,
+    CandidateState,
+    EventRecord,
+    Origin,
+    RequestKind,
+    SearchRecord,
+    SearchState,
+    Verdict,
+)
 
 _SEARCHES, _CANDIDATES, _POINTS, _DECISIONS, _EVENTS, _REQUESTS, _PROFILES = (
     Base.metadata.tables[name]
@@ -158,6 +167,22 @@ class Reader:
         rows = [dict(row) for row in self._rows(statement)]
         return [(CandidateRecord(**{name: row[name] for name in row if name != "revision"}), row["revision"])
                 for row in rows]  # fmt: skip
+
+    def neighbours(self, search_id: str, number: int) -> tuple[int | None, int | None]:
+        """The numbers before and after that of a candidate; ``None`` at the ends."""
+        own = _CANDIDATES.c
+        before = select(func.max(own.number)).where(own.search_id == search_id, own.number < number)
+        after = select(func.min(own.number)).where(own.search_id == search_id, own.number > number)
+        row = self._rows(select(before.scalar_subquery().label("before"), after.scalar_subquery().label("after")))[0]
+        return row["before"], row["after"]
+
+    def events_of(self, search_id: str, number: int, limit: int) -> list[EventRecord]:
+        """The last events of a candidate, ascending."""
+        own = _EVENTS.c
+        columns = [own[field.name] for field in fields(EventRecord)]
+        statement = select(*columns).where(own.search_id == search_id, own.number == number)
+        rows = self._rows(statement.order_by(own.sequence.desc()).limit(limit))
+        return [EventRecord(**row) for row in reversed(rows)]
 
     def completed(self, search_id: str, since: int = -1) -> list[tuple[int, float, Mapping[str, Any]]]:
         """Number, loss and costs of the candidates of the search itself that were trained to the end, and have changed

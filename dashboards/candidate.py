@@ -7,7 +7,7 @@ from typing import Any
 
 import plotly.graph_objects as go
 
-from dashboards.labels import CALCULATED, PREDICTED, format_percent, format_value, quantity
+from dashboards.labels import CALCULATED, PREDICTED, format_value, quantity
 from dashboards.palette import BLUE, GREEN, GREY, ORANGE, PURPLE, SKY, VERMILION, axis, blank, log_axis
 from dashboards.view import LOSS
 from nas.calibration import DeviceProfile
@@ -218,16 +218,35 @@ def _rule(policy: Mapping[str, Any], expects: bool) -> str:
 
 # --- Curves ----------------------------------------------------------------------------------------------------------
 
-LINES = (BLUE, VERMILION, GREEN, ORANGE, PURPLE, SKY, GREY, "#8C6D1F")  # of candidates that are compared
-DASHES = ("solid", "dash", "dot", "dashdot", "longdash", "longdashdot", "solid", "dash")
+@dataclass(frozen=True, slots=True)
+class Style:
+    """Of one among several: told apart by more than its colour."""
+
+    colour: str
+    dash: str
+    symbol: str
+
+
+STYLES = (
+    Style(BLUE, "solid", "circle"),
+    Style(VERMILION, "dash", "square"),
+    Style(GREEN, "dot", "diamond"),
+    Style(PURPLE, "dashdot", "triangle-up"),
+    Style(ORANGE, "longdash", "triangle-down"),
+    Style(GREY, "longdashdot", "pentagon"),
+    Style(SKY, "solid", "star"),
+    Style("#8C6D1F", "dash", "x"),
+)
 Columns = dict[str, list[float | None]]
 
 
-def curve_columns(points: Sequence[CurvePoint]) -> dict[str, Columns]:
-    """Loss over FLOPs, thinned to what a screen can show: of the training text, and of the validation text."""
+def curve_columns(record: CandidateRecord, points: Sequence[CurvePoint]) -> dict[str, Columns]:
+    """Loss over FLOPs, thinned to what a screen can show: of the training text, of the validation text at rungs, and
+    of all of it in the end."""
     train = [(p.flops, p.train_bpb) for p in points if _drawable(p.flops, p.train_bpb)]
     rungs = [(p.flops, p.val_bpb) for p in points if not p.final and _drawable(p.flops, p.val_bpb)]
-    final = [(p.flops, p.val_bpb) for p in points if p.final and _drawable(p.flops, p.val_bpb)]
+    spent, loss = record.train_flops_spent, record.val_bpb
+    final = [(spent, loss)] if _drawable(spent, loss) else []
     stride = -(-len(train) // POINTS) or 1
     thin = train[::stride] + ([train[-1]] if train and (len(train) - 1) % stride else [])
     return {name: _columns(pairs) for name, pairs in (("train", thin), ("rungs", rungs), ("final", final))}
@@ -248,7 +267,7 @@ def curve_frame(planned: int, rungs: Sequence[float], low: float, high: float) -
         planned: FLOPs of the whole run; 0 when there is no plan.
         low, high: of the losses, by which the axis is divided.
     """
-    figure = _losses_over_flops(low, high, planned)
+    figure = _losses_over_flops(low, high)
     unit = f"%{{y:.3f}} {quantity(LOSS).unit} at %{{x:.3s}}FLOP<extra>%{{fullData.name}}</extra>"
     marks = {"rungs": ("validation, at rungs", "circle", GREEN), "final": ("validation, all of it", "star", GREEN)}
     figure.add_trace(
@@ -269,25 +288,24 @@ def curve_frame(planned: int, rungs: Sequence[float], low: float, high: float) -
         _line_at(figure, rung * planned, format_share(rung), "dot")
     if planned:
         _line_at(figure, planned, "planned", "solid")
-    return _plain(figure)
+    return plain(figure)
 
 
-def curves_frame(numbers: Sequence[int], low: float, high: float) -> dict[str, Any]:
-    """The figure of several curves without their data: a line for each, and a second one for its validation losses."""
-    figure = _losses_over_flops(low, high, 0)
-    for place, number in enumerate(numbers):
-        colour, dash = LINES[place % len(LINES)], DASHES[place % len(DASHES)]
+def curves_figure(curves: Mapping[int, Mapping[str, Columns]]) -> dict[str, Any]:
+    """Several candidates' curves by number: a line for each, and marks for its validation losses."""
+    figure = _losses_over_flops(*loss_range(*curves.values()))
+    for (number, curve), style in zip(curves.items(), STYLES, strict=False):
         words = f"#{number}: %{{y:.3f}} at %{{x:.3s}}FLOP<extra></extra>"
-        figure.add_trace(
-            go.Scatter(name=f"#{number}", mode="lines", line={"color": colour, "width": 2, "dash": dash}, hovertemplate=words)
-        )
-        figure.add_trace(
-            go.Scatter(name=f"#{number}, validation", mode="markers", marker={"color": colour, "size": 8}, hovertemplate=words)
-        )
-    return _plain(figure)
+        own, name = {"color": style.colour}, f"#{number}"
+        line = go.Scatter(mode="lines", line={**own, "width": 2, "dash": style.dash}, name=name, hovertemplate=words)
+        figure.add_trace(line.update(curve["train"]))
+        read = {axis: [*curve["rungs"][axis], *curve["final"][axis]] for axis in "xy"}
+        marks = go.Scatter(mode="markers", marker={**own, "size": 9, "symbol": style.symbol}, name=name, hovertemplate=words)
+        figure.add_trace(marks.update(read))
+    return plain(figure)
 
 
-def _losses_over_flops(low: float, high: float, planned: int) -> go.Figure:
+def _losses_over_flops(low: float, high: float) -> go.Figure:
     return blank(
         margin={"l": 8, "r": 14, "t": 22, "b": 8},
         xaxis=axis("training compute spent (FLOPs)", type="log", tickformat="~s", dtick="D2"),
@@ -305,7 +323,8 @@ def _line_at(figure: go.Figure, flops: float, name: str, dash: str) -> None:
     )
 
 
-def _plain(figure: go.Figure) -> dict[str, Any]:
+def plain(figure: go.Figure) -> dict[str, Any]:
+    """For a page: traces and layout."""
     found: dict[str, Any] = figure.to_plotly_json()
     return found
 
@@ -314,10 +333,3 @@ def loss_range(*curves: Mapping[str, Columns]) -> tuple[float, float]:
     """Of all that is drawn; something for nothing, so that there are axes before there are losses."""
     losses = [y for curve in curves for columns in curve.values() for y in columns["y"] if y is not None]
     return min(losses, default=1.0), max(losses, default=4.0)
-
-
-def share_of(part: float, whole: float) -> str:
-    """``31%``; nothing of nothing."""
-    return format_percent(part / whole) if whole else "—"
-
-

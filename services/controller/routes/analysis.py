@@ -126,6 +126,16 @@ def _number(name: str, value: str) -> float:
     return number
 
 
+def volumes_of(service: Service, search_id: str, *, rises: bool) -> Hypervolume:
+    """All steps, or only those at which the volume rises."""
+    found = _hypervolume(service, search_id)
+    if not rises:
+        return found
+    before = [0.0, *(step.volume for step in found.steps)]
+    risen = [step for step, last in zip(found.steps, before, strict=False) if step.volume > last]
+    return Hypervolume(reference=found.reference, steps=risen)
+
+
 def _hypervolume(service: Service, search_id: str) -> Hypervolume:
     search = service.store.search(search_id)
     objectives, reference = tuple(search.spec["minimize"]), list(search.setting.get("reference") or ())

@@ -1,6 +1,6 @@
 """An architecture as a drawing: SVG for pages, whose style sheet has its colours, and words for who cannot see it.
 
-Pure. What follows itself is drawn once with how often it comes, so that the drawing stays small, and no layer is left out.
+Pure. What repeats itself is drawn once with how often it comes, so that the drawing stays small; no layer is left out.
 """
 
 from collections.abc import Iterator, Sequence
@@ -150,9 +150,7 @@ class _Pen:
         self.elements.append(element)
 
     def box(self, kind: str, x: float, height: float, right: float = RIGHT) -> None:
-        self.put(
-            f'<rect class="{kind}" x="{x:g}" y="{self.y:g}" width="{right - x:g}" height="{height:g}" rx="6"/>'
-        )
+        self.put(f'<rect class="{kind}" x="{x:g}" y="{self.y:g}" width="{right - x:g}" height="{height:g}" rx="6"/>')
 
     def text(self, x: float, y: float, text: str, kind: str = "", room: float = 0.0, end: bool = False) -> None:
         """``room``: what is longer is squeezed into it."""
@@ -162,7 +160,8 @@ class _Pen:
 
     def arrow(self, length: float = 14, x: float = WIDTH / 2 - 9) -> None:
         tip = self.y + length
-        self.put(f'<path class="flow" d="M{x:g},{self.y:g}V{tip:g}M{x - 3:g},{tip - 4:g}L{x:g},{tip:g}L{x + 3:g},{tip - 4:g}"/>')
+        head = f"M{x - 3:g},{tip - 4:g}L{x:g},{tip:g}L{x + 3:g},{tip - 4:g}"
+        self.put(f'<path class="flow" d="M{x:g},{self.y:g}V{tip:g}{head}"/>')
         self.y = tip
 
 
@@ -265,7 +264,8 @@ def _head_marks(layer: Layer, x: float, y: float) -> Iterator[str]:
     """Query heads, and beneath them the key/value heads that they share."""
     if layer.heads > MOST_HEADS:
         yield f'<rect class="query" x="{x:g}" y="{y:g}" width="{GLYPHS}" height="8"/>'
-        yield f'<rect class="key" x="{x:g}" y="{y + 11:g}" width="{GLYPHS * layer.kv_heads / layer.heads:g}" height="8"/>'
+        shared = GLYPHS * layer.kv_heads / layer.heads
+        yield f'<rect class="key" x="{x:g}" y="{y + 11:g}" width="{shared:g}" height="8"/>'
         return
     step = min(14.0, GLYPHS / layer.heads)
     shared = layer.heads // layer.kv_heads
@@ -287,8 +287,9 @@ def _mlp(pen: _Pen, own: Architecture, layer: Layer) -> None:
     narrow, wide = GLYPHS * own.width / most / 2, GLYPHS * layer.mlp_width / most / 2
     middle, y = left + GLYPHS / 2, top + 38
     pen.put(
-        f'<path class="hidden" d="M{middle - narrow:.1f},{y:g}L{middle - wide:.1f},{y + 4:g}L{middle - narrow:.1f},{y + 8:g}'
-        f'H{middle + narrow:.1f}L{middle + wide:.1f},{y + 4:g}L{middle + narrow:.1f},{y:g}Z"/>'
+        f'<path class="hidden" d="M{middle - narrow:.1f},{y:g}L{middle - wide:.1f},{y + 4:g}'
+        f"L{middle - narrow:.1f},{y + 8:g}H{middle + narrow:.1f}L{middle + wide:.1f},{y + 4:g}"
+        f'L{middle + narrow:.1f},{y:g}Z"/>'
     )
     pen.y += 52
 

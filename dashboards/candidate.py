@@ -218,6 +218,7 @@ def _rule(policy: Mapping[str, Any], expects: bool) -> str:
 
 # --- Curves ----------------------------------------------------------------------------------------------------------
 
+
 @dataclass(frozen=True, slots=True)
 class Style:
     """Of one among several: told apart by more than its colour."""
@@ -276,7 +277,9 @@ def curve_frame(planned: int, rungs: Sequence[float], low: float, high: float) -
     for name, symbol, colour in marks.values():
         size = 12 if symbol == "star" else 9
         figure.add_trace(
-            go.Scatter(name=name, mode="markers", marker={"symbol": symbol, "size": size, "color": colour}, hovertemplate=unit)
+            go.Scatter(
+                name=name, mode="markers", marker={"symbol": symbol, "size": size, "color": colour}, hovertemplate=unit
+            )
         )
     figure.add_trace(
         go.Scatter(
@@ -300,7 +303,9 @@ def curves_figure(curves: Mapping[int, Mapping[str, Columns]]) -> dict[str, Any]
         line = go.Scatter(mode="lines", line={**own, "width": 2, "dash": style.dash}, name=name, hovertemplate=words)
         figure.add_trace(line.update(curve["train"]))
         read = {axis: [*curve["rungs"][axis], *curve["final"][axis]] for axis in "xy"}
-        marks = go.Scatter(mode="markers", marker={**own, "size": 9, "symbol": style.symbol}, name=name, hovertemplate=words)
+        marks = go.Scatter(
+            mode="markers", marker={**own, "size": 9, "symbol": style.symbol}, name=name, hovertemplate=words
+        )
         figure.add_trace(marks.update(read))
     return plain(figure)
 

@@ -75,8 +75,8 @@ def _outcomes(records: Sequence[CandidateRecord]) -> tuple[Line, ...]:
         _words("came from", [ORIGINS[own.origin] for own in records]),
         _losses("validation loss", records, lambda own: (own.val_bpb, own.val_error)),
         _losses("test loss", records, lambda own: (own.test_bpb, own.test_error)),
-        _numbers("compute spent", [own.train_flops_spent or None for own in records], format_flops),
-        _numbers("worker time", [own.seconds or None for own in records], format_seconds),
+        _numbers("compute spent", [own.train_flops_spent or None for own in records], format_flops, marked=False),
+        _numbers("worker time", [own.seconds or None for own in records], format_seconds, marked=False),
     ]
     return tuple(line for line in lines if line is not None)
 
@@ -117,7 +117,10 @@ def _shown(name: str) -> Callable[[float], str]:
     return lambda value: format_value(name, value)
 
 
-def _numbers(name: str, values: Sequence[float | None], show: Callable[[float], str]) -> Line | None:
+def _numbers(
+    name: str, values: Sequence[float | None], show: Callable[[float], str], *, marked: bool = True
+) -> Line | None:
+    """``marked``: less is better."""
     known = [value for value in values if value is not None]
     if not known:
         return None
@@ -131,7 +134,7 @@ def _numbers(name: str, values: Sequence[float | None], show: Callable[[float], 
                 show(value),
                 difference(value, first) if first and value != first else "",
                 other=value != first,
-                least=value == least and not same,
+                least=marked and value == least and not same,
             )
             for value in values
         ),
@@ -181,6 +184,8 @@ def _setting(value: Any) -> str:
         return "yes" if value else "no"
     if isinstance(value, tuple):
         return ", ".join(str(own.layer + 1) for own in value) or "none"
+    if value == 0:
+        return "none"
     if isinstance(value, float):
         return f"{value:.3g}"
     return f"{value:,}" if isinstance(value, int) else str(value)

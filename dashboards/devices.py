@@ -26,7 +26,9 @@ def describe(profile: DeviceProfile) -> str:
     """``AMD EPYC, 23.5 GiB, 1 thread, float32``."""
     own = profile.fingerprint
     threads = "" if own.backend != "cpu" else f", {own.threads} thread{'s' if own.threads != 1 else ''}"
-    return f"{own.name}{f' {own.slice}' if own.slice else ''}, {format_bytes(own.memory_bytes)}{threads}, {own.precision}"
+    return (
+        f"{own.name}{f' {own.slice}' if own.slice else ''}, {format_bytes(own.memory_bytes)}{threads}, {own.precision}"
+    )
 
 
 def profile_lines(profile: DeviceProfile) -> list[ProfileLine]:
@@ -38,7 +40,7 @@ def profile_lines(profile: DeviceProfile) -> list[ProfileLine]:
             _time("time of a step, compiled", profile.compiled),
         ]
     decode = profile.decode
-    use = f"{decode.per_operator * 1e6:.3g} µs an operator, {_rate(decode.per_byte, 'B')} of weights and cache"
+    use = f"{_short(decode.per_operator)} an operator, {_rate(decode.per_byte, 'B')} of weights and cache"
     lines.append(ProfileLine("time of a token in use", use, f"at most {decode.error:.1%}", decode.error))
     return lines
 
@@ -70,10 +72,14 @@ def _time(name: str, own: Calibration) -> ProfileLine:
     time = own.time
     words = (
         f"{_rate(time.per_flop, 'FLOP')} in products, {_rate(time.per_attention_flop, 'FLOP')} in attention, "
-        f"{_rate(time.per_byte, 'B')} moved, {time.per_operator * 1e6:.3g} µs an operator"
+        f"{_rate(time.per_byte, 'B')} moved, {_short(time.per_operator)} an operator"
     )
     return ProfileLine(name, words, f"{time.mean_error:.0%} on average, {time.error:.0%} in nine of ten", time.error)
 
 
 def _rate(seconds: float, unit: str) -> str:
     return f"{1 / seconds / 1e9:.3g} G{unit}/s" if seconds else f"no time for a {unit}"
+
+
+def _short(seconds: float) -> str:
+    return f"{seconds * 1e6:.3g} µs" if seconds < 1e-3 else f"{seconds * 1e3:.3g} ms"

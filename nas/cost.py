@@ -78,7 +78,7 @@ def params(architecture: Architecture, layers: tuple[Layer, ...] | None = None) 
 
 def params_by_part(architecture: Architecture) -> dict[str, int]:
     """Where the weights are, from input to output; they add up to `params`. A tied head has none of its own."""
-    layers, width, size = architecture.layers(), architecture.width, architecture.head_size
+    layers, width = architecture.layers(), architecture.width
     mlp = sum(ACTIVATIONS[architecture.activation] * width * layer.mlp_width for layer in layers)
     parts = {
         "embedding": architecture.vocabulary * width,

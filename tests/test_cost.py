@@ -29,6 +29,7 @@ from nas.cost import (
     memory_bound,
     optimizer_flops,
     params,
+    params_by_part,
     recompute_flops,
     step_elements,
     step_operations,
@@ -157,6 +158,17 @@ def test_recomputing_stops_at_what_the_backward_pass_needs(dropout: float) -> No
     candidate = Candidate(PLAIN, Recipe(128, dropout=dropout))
     last = 0 if dropout else 2 * 64 * 96 * 48 * PLAIN.depth
     assert recompute_flops(candidate) == 2 * (body_flops(PLAIN) - last)
+
+
+@pytest.mark.parametrize("index", range(40))
+def test_parts_add_up(index: int) -> None:
+    own = sampled(index).architecture
+    parts = params_by_part(own)
+    assert sum(parts.values()) == params(own) and min(parts.values()) > 0
+    assert parts["embedding"] == own.vocabulary * own.width
+    assert parts["attention"] + parts["MLP"] == matrix_params(own)
+    assert ("head" in parts) == (not own.tied)
+    assert ("value embeddings" in parts) == (own.value_embeddings != "none")
 
 
 @pytest.mark.parametrize("window", [8, 16, 32])

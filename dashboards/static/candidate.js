@@ -63,8 +63,10 @@ function draw(now) {
 }
 
 let asking = false;
+let missed = false; // something changed while it was asked
 
 async function refresh() {
+  missed = asking;
   if (asking) return;
   asking = true;
   try {
@@ -74,6 +76,7 @@ async function refresh() {
   } finally {
     asking = false;
   }
+  if (missed) refresh();
 }
 
 /** @type {(() => void) | null} */

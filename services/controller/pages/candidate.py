@@ -36,6 +36,7 @@ from nas.records import (
     EventRecord,
     Origin,
     SearchRecord,
+    Verdict,
 )
 from nas.units import format_flops, format_seconds, format_share
 from services.controller.access import Reading
@@ -105,6 +106,7 @@ def _live(service: Service, search: SearchRecord, record: CandidateRecord, revis
     standing, letter = standing_now(service, search, record)
     points = service.store.points(search.id, record.number)
     final = record.origin is Origin.FINAL
+    decided = service.store.decisions(search.id, record.number)
     return {
         "search": search,
         "record": record,
@@ -112,9 +114,10 @@ def _live(service: Service, search: SearchRecord, record: CandidateRecord, revis
         "outcome": STANDINGS[standing],
         "mark": letter,
         "origin": ORIGINS[record.origin],
+        "reason": record.reason or next((own.reason for own in decided if own.verdict is Verdict.STOP), ""),
         "facts": _facts(record),
         "costs": costs(record, profile_of(search.setting, record, alone=final)),
-        "decisions": [decision_line(own) for own in service.store.decisions(search.id, record.number)],
+        "decisions": [decision_line(own) for own in decided],
         "attempts": [_run(own) for own in service.store.attempts(search.id, record.number)],
         "events": _events(service.reader.events_of(search.id, record.number, EVENTS)),
         "rows": _rows(record, points),
@@ -236,4 +239,3 @@ def _export(service: Service, search_id: str, number: int) -> ExportInfo | None:
         return service.exports.find(f"{search_id}-{number}")
     except NotFoundError:
         return None
-

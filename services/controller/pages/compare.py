@@ -170,9 +170,10 @@ def compare_searches(
 
 def _shared_cost(found: Sequence[SearchRecord]) -> str:
     """The first that all of them minimise, else the first of the first."""
-    named = [[name for name in own.spec.get("minimize", ()) if name in COSTS] for own in found]
-    shared = [name for name in (named[0] if named else []) if all(name in other for other in named)]
-    return (shared or (named[0] if named else []) or [COSTS[1]])[0]
+    named = [[name for name in COSTS if name in own.spec.get("minimize", ())] for own in found]
+    first = named[0] if named else []
+    shared = [name for name in first if all(name in other for other in named)]
+    return next(iter(shared or first), COSTS[1])
 
 
 def _side(service: Service, search: SearchRecord, cost: str, name: str) -> Side:
@@ -237,5 +238,8 @@ def _volumes(service: Service, sides: Sequence[Side]) -> tuple[dict[str, Any] | 
         return None, f"Their reference points are not the same ({told}), so their hypervolumes cannot be compared."
     if not any(own.steps for own in found):
         return None, "Neither has trained a candidate to the end."
-    steps = {side.line.name: [(step.flops, step.volume) for step in own.steps] for side, own in zip(sides, found, strict=True)}
+    steps = {
+        side.line.name: [(step.flops, step.volume) for step in own.steps]
+        for side, own in zip(sides, found, strict=True)
+    }
     return volumes_figure(steps), ""

@@ -47,7 +47,7 @@ def test_all_stays_within_the_drawing(candidate: Candidate) -> None:
     assert width == WIDTH
     for own in root.iter(f"{SVG}rect"):
         x, y, wide, high = (float(own.attrib[name]) for name in ("x", "y", "width", "height"))
-        assert 0 <= x and x + wide <= WIDTH and 0 <= y and y + high <= height and wide > 0
+        assert x >= 0 and x + wide <= WIDTH and y >= 0 and y + high <= height and wide > 0
     for own in root.iter(f"{SVG}text"):
         assert 0 <= float(own.attrib["x"]) <= WIDTH and 0 <= float(own.attrib["y"]) <= height
 
@@ -118,7 +118,8 @@ def test_those_who_cannot_see_it_are_told() -> None:
     assert in_words(replace(PLAIN, x0_shortcut=True, softcap=30, deviations=(Deviation(5, heads=4, kv_heads=4),))) == (
         "Tokens of a vocabulary of 4,096 are embedded in width 128. "
         "Each layer begins by mixing the embedding into its input (x0 shortcut). "
-        "Layers 1 to 5: attention by 8 heads of 16, 4 KV over all 256 tokens, then an MLP of width 384 (SwiGLU, gated). "
+        "Layers 1 to 5: attention by 8 heads of 16, 4 KV over all 256 tokens, "
+        "then an MLP of width 384 (SwiGLU, gated). "
         "Layer 6: attention by 4 heads of 16 over all 256 tokens, then an MLP of width 384 (SwiGLU, gated); "
         "heads 4, elsewhere 8. The head is the embedding again. Logits are capped softly at 30."
     )

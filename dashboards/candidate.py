@@ -18,6 +18,7 @@ from nas.spec import LATENCY, OBJECTIVES, PEAK_MEMORY, TRAIN_SECONDS
 from nas.units import format_flops, format_seconds, format_share
 
 POINTS = 300  # of a curve, at most
+WIDE = 50  # times the least FLOPs: more labels would cover each other on a narrow screen
 
 # --- Costs -----------------------------------------------------------------------------------------------------------
 
@@ -296,7 +297,9 @@ def curve_frame(planned: int, rungs: Sequence[float], low: float, high: float) -
 
 def curves_figure(curves: Mapping[int, Mapping[str, Columns]]) -> dict[str, Any]:
     """Several candidates' curves by number: a line for each, and marks for its validation losses."""
-    figure = _losses_over_flops(*loss_range(*curves.values()))
+    spent = [x for curve in curves.values() for columns in curve.values() for x in columns["x"] if x]
+    wide = bool(spent) and max(spent) > WIDE * min(spent)
+    figure = _losses_over_flops(*loss_range(*curves.values()), wide=wide)
     for (number, curve), style in zip(curves.items(), STYLES, strict=False):
         words = f"#{number}: %{{y:.3f}} at %{{x:.3s}}FLOP<extra></extra>"
         own, name = {"color": style.colour}, f"#{number}"
@@ -310,10 +313,11 @@ def curves_figure(curves: Mapping[int, Mapping[str, Columns]]) -> dict[str, Any]
     return plain(figure)
 
 
-def _losses_over_flops(low: float, high: float) -> go.Figure:
+def _losses_over_flops(low: float, high: float, *, wide: bool = False) -> go.Figure:
+    """``wide``: over so many FLOPs that labels of decades are enough."""
     return blank(
         margin={"l": 8, "r": 14, "t": 22, "b": 8},
-        xaxis=axis("training compute spent (FLOPs)", type="log", tickformat="~s", dtick="D2"),
+        xaxis=axis("training compute spent (FLOPs)", type="log", tickformat="~s", dtick=1 if wide else "D2"),
         yaxis=log_axis(f"loss ({quantity(LOSS).unit})", low, high, tickformat=".3~f"),
     )
 

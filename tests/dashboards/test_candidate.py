@@ -223,3 +223,9 @@ def test_eight_curves_are_told_apart() -> None:
     marks = [own for own in figure["data"] if own["mode"] == "markers"]
     assert len({own["marker"]["symbol"] for own in marks}) == 8 and marks[0]["x"] == [50.0, 100.0]
     json.dumps(figure, allow_nan=False)
+
+
+@pytest.mark.parametrize(("most", "dtick"), [(10, "D2"), (50, "D2"), (51, 1)])
+def test_labels_of_several_curves_do_not_cover_each_other(most: int, dtick: object) -> None:
+    curve = curve_columns(RECORD, [point(1, train_bpb=2.5), point(most, train_bpb=2.0)])
+    assert curves_figure({1: curve})["layout"]["xaxis"]["dtick"] == dtick

@@ -58,7 +58,7 @@ def test_pages_of_neighbours_are_linked(sampled: Server) -> None:
     assert 'rel="prev"' not in first and f'rel="next" href="{path(sampled, 1)}"' in first
     assert f'rel="prev" href="{path(sampled, 4)}"' in middle and f'rel="next" href="{path(sampled, 6)}"' in middle
     assert f'rel="prev" href="{path(sampled, last - 1)}"' in end and 'rel="next"' not in end
-    assert f'href="/searches/{sampled.id}?candidate=5"' in middle
+    assert f'href="/searches/{sampled.id}?c=5"' in middle
 
 
 def test_why_it_was_stopped_or_rejected(sampled: Server) -> None:

@@ -1,5 +1,6 @@
 """Connections: how SQLite and PostgreSQL must be set up to keep the store's promises."""
 
+import re
 import sqlite3
 import time
 from pathlib import Path
@@ -18,6 +19,9 @@ WRITE: Any = {"nas_write": True}
 IDLE_SECONDS = 1800
 """Age at which a pooled connection is replaced: firewalls drop those that idle for about an hour."""
 
+_HIDDEN = "***"
+_SECRET = re.compile("passw|secret|token", re.IGNORECASE)
+
 
 def sqlalchemy_url(url: str) -> str:
     """The address as SQLAlchemy wants it, with psycopg 3 as PostgreSQL's driver.
@@ -29,8 +33,21 @@ def sqlalchemy_url(url: str) -> str:
 
 
 def redacted_url(url: str) -> str:
-    """The address without its password, for messages."""
-    return _parse(url).render_as_string(hide_password=True)
+    """The address without its secrets, for messages."""
+    return _redacted(_parse(url))
+
+
+def is_secret(option: str) -> bool:
+    """Whether an option of a connection, by its name, is not for others' eyes: ``password``, ``sslpassword``,
+    ``oauth_client_secret``. A ``passfile`` is the name of a file."""
+    return _SECRET.search(option) is not None
+
+
+def _redacted(url: URL) -> str:
+    """Secrets may stand in the query too."""
+    query = {name: _HIDDEN if is_secret(name) else value for name, value in url.query.items()}
+    shown = url.set(query=query).render_as_string(hide_password=True)
+    return shown.replace("=%2A%2A%2A", f"={_HIDDEN}")
 
 
 def create(url: str) -> Engine:
@@ -44,11 +61,14 @@ def _parse(url: str) -> URL:
     try:
         parsed = make_url(url)
     except (ArgumentError, ValueError):  # the latter for a port that is no number
-        raise SpecError("database", rule, None if "@" in url else url) from None  # there may be a password in it
+        secret = "@" in url or is_secret(url)
+        raise SpecError("database", rule, None if secret else url) from None
+    if parsed.drivername != "sqlite" and url.partition("?")[0].count("@") > 1:  # a password's, and would be shown
+        raise SpecError("database", "must have an @ of the password as %40, a / as %2F", None)
     if parsed.drivername == "postgresql":
         return parsed.set(drivername="postgresql+psycopg")
     if parsed.drivername not in ("sqlite", "postgresql+psycopg"):
-        raise SpecError("database", rule, parsed.render_as_string(hide_password=True))
+        raise SpecError("database", rule, _redacted(parsed))
     return parsed
 
 

@@ -22,7 +22,7 @@ from sqlalchemy.exc import DatabaseError, OperationalError
 from sqlalchemy.pool import NullPool
 
 from nas.adapters.sql import schema
-from nas.adapters.sql.engine import create, redacted_url, sqlalchemy_url
+from nas.adapters.sql.engine import create, is_secret, redacted_url, sqlalchemy_url
 from nas.adapters.sql.errors import WAIT_SECONDS, refusals
 from nas.adapters.sql.models import Base
 from nas.data.storage import atomic_file
@@ -328,7 +328,7 @@ def _server(url: str) -> tuple[str, str]:
     options = engine.dialect.create_connect_args(engine.url)[1]
     # Beside what is for libpq, SQLAlchemy hands over objects for psycopg.
     shown: dict[str, Any] = {
-        name: own for name, own in options.items() if isinstance(own, str | int) and not name.endswith("password")
+        name: own for name, own in options.items() if isinstance(own, str | int) and not is_secret(name)
     }
     return make_conninfo(**shown), str(options.get("password", ""))
 

@@ -10,6 +10,7 @@ import pytest
 from psycopg import errors as pg
 from sqlalchemy.exc import IntegrityError, InvalidRequestError, OperationalError, TimeoutError
 
+from nas.adapters.sql.engine import redacted_url
 from nas.adapters.sql.errors import refusals
 from nas.adapters.sql.store import open_store, sqlalchemy_url
 from nas.errors import (
@@ -102,6 +103,38 @@ def test_addresses_as_sqlalchemy_wants_them(url: str, expected: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        ("sqlite:////home/a@b@c/nas.db", "sqlite:////home/a%40b%40c/nas.db"),
+        ("sqlite://", "sqlite://"),
+        ("postgresql:///d", "postgresql+psycopg:///d"),
+        ("postgresql://u:secret@h/a%40b", "postgresql+psycopg://u:***@h/a%40b"),
+        ("postgresql://u@h/d", "postgresql+psycopg://u@h/d"),
+        ("postgresql://u:secret@h:1/d", "postgresql+psycopg://u:***@h:1/d"),
+        ("postgresql://u:s%40cret@[::1]/d", "postgresql+psycopg://u:***@[::1]/d"),
+        ("postgresql://h/d?password=secret", "postgresql+psycopg://h/d?password=***"),
+        ("postgresql://h/d?PASSWORD=secret", "postgresql+psycopg://h/d?PASSWORD=***"),
+        ("postgresql://h/d?password=secret&password=cret", "postgresql+psycopg://h/d?password=***"),
+        ("postgresql://h/d?sslpassword=s%26cret&sslmode=require",
+         "postgresql+psycopg://h/d?sslmode=require&sslpassword=***"),
+        ("postgresql://u:secret@h/d?oauth_client_secret=secret&oauth_client_id=nas",
+         "postgresql+psycopg://u:***@h/d?oauth_client_id=nas&oauth_client_secret=***"),
+        ("postgresql://h/d?passfile=nas.pgpass&sslkey=nas.key", "postgresql+psycopg://h/d?passfile=nas.pgpass&sslkey=nas.key"),
+    ],
+)  # fmt: skip
+def test_what_is_shown_of_an_address(url: str, shown: str) -> None:
+    assert redacted_url(url) == shown
+    assert "cret" not in shown.replace("client_secret", "")
+
+
+@pytest.mark.parametrize("url", ["postgresql://u:a@secret@h/d", "postgresql://u:a@b/secret@h/d"])
+def test_an_address_whose_password_would_be_taken_for_a_host(url: str) -> None:
+    with pytest.raises(SpecError, match="must have an @ of the password as %40") as caught:
+        open_store(url)
+    assert "secret" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
     "url",
     [
         "nas.db",
@@ -110,6 +143,8 @@ def test_addresses_as_sqlalchemy_wants_them(url: str, expected: str) -> None:
         "postgresql+psycopg2://u:secret@h/d",
         "postgresql://u:secret@h:port/d",
         "//u:secret@h",
+        "mysql://h/d?password=secret",
+        "postgresql:/h/d?password=secret",
     ],
 )
 def test_other_addresses_are_refused(url: str) -> None:

@@ -56,6 +56,9 @@ class NoRay:
     def drain(self) -> None:
         return None
 
+    def forget(self, search_id: str) -> None:
+        return None
+
     def workers(self) -> list[WorkerInfo]:
         return []
 
@@ -144,6 +147,16 @@ class RayDispatcher:
             own.actor.interrupt.remote()
         if ends:
             ray.wait(ends, num_returns=len(ends), timeout=DRAIN_SECONDS)
+
+    def forget(self, search_id: str) -> None:
+        if not self._cluster:  # this machine is all there is
+            return
+        try:
+            for node in self._nodes():
+                if node["Alive"]:
+                    actor.forget_files(self._home, search_id, node["NodeID"])
+        except (StateError, ray.exceptions.RayError) as error:
+            log.warning("files of search %s are left on workers: %s", search_id, error)
 
     def workers(self) -> list[WorkerInfo]:
         return [

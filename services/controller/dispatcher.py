@@ -34,6 +34,10 @@ class Dispatcher(Protocol):
         """Ends what ends with this server; searches save checkpoints."""
         ...
 
+    def forget(self, search_id: str) -> None:
+        """Has the machines that reach it delete their files of a search; waits for none of them."""
+        ...
+
     def workers(self) -> list[WorkerInfo]: ...
 
     def scale(self, search_id: str, number: int, compute: int) -> ScaledCandidate:

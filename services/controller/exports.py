@@ -63,8 +63,8 @@ class Exports:
             if own.search_id == search_id:
                 with self._lock:
                     self._open.pop(own.id, None)
-                for path in (self._folder / f"{own.id}.json", self._folder / f"{own.id}.tar.gz"):
-                    path.unlink(missing_ok=True)
+                    for path in (self._folder / f"{own.id}.json", self._folder / f"{own.id}.tar.gz"):
+                        path.unlink(missing_ok=True)
 
     def close(self) -> None:
         self._threads.shutdown(wait=False, cancel_futures=True)
@@ -86,17 +86,22 @@ class Exports:
                 "bytes": len(archive),
                 "detail": compared,
             }
-            done = begun.model_copy(update=changes)
-            self._folder.mkdir(parents=True, exist_ok=True)
-            with atomic_file(self._folder / f"{begun.id}.tar.gz") as file:
-                file.write(archive)
-            with atomic_file(self._folder / f"{begun.id}.json") as file:
-                file.write(json.dumps(done.model_dump(mode="json")).encode())
-            with self._lock:
-                del self._open[begun.id]
+            self._keep(begun, archive, begun.model_copy(update=changes))
         except Exception as error:
             if not isinstance(error, NasError):
                 log.exception("export %s failed", begun.id)
             failed = begun.model_copy(update={"state": ExportState.FAILED, "detail": str(error)})
             with self._lock:
-                self._open[begun.id] = failed
+                if self._open.get(begun.id) is begun:
+                    self._open[begun.id] = failed
+
+    def _keep(self, begun: ExportInfo, archive: bytes, done: ExportInfo) -> None:
+        """Unless it was forgotten meanwhile, with its search."""
+        with self._lock:
+            if self._open.get(begun.id) is not begun:
+                return
+            with atomic_file(self._folder / f"{begun.id}.tar.gz") as file:
+                file.write(archive)
+            with atomic_file(self._folder / f"{begun.id}.json") as file:
+                file.write(json.dumps(done.model_dump(mode="json")).encode())
+            del self._open[begun.id]

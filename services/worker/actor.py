@@ -4,6 +4,7 @@ Whoever starts one needs no torch: what drives is imported where it runs.
 """
 
 import os
+import shutil
 import threading
 import time
 import uuid
@@ -107,6 +108,17 @@ def forget_idle(seconds: float) -> None:
             idle: Any = ray.get(actor.idle_seconds.remote(), timeout=ANSWER_SECONDS)
             if float(idle) > seconds:
                 ray.kill(actor)
+
+
+def forget_files(home: Home, search_id: str, node: str) -> Any:
+    """Has a machine delete the copies that it keeps of a search's checkpoints and models."""
+    there = NodeAffinitySchedulingStrategy(node, soft=False)
+    return _forget.options(scheduling_strategy=there).remote(home, search_id)
+
+
+@ray.remote(num_cpus=0, max_retries=0)
+def _forget(home: Home, search_id: str) -> None:
+    shutil.rmtree(home.artifacts / search_id, ignore_errors=True)
 
 
 @ray.remote(num_cpus=0, max_retries=0)

@@ -17,6 +17,7 @@ from nas.adapters.sql.engine import create, redacted_url, sqlalchemy_url
 from nas.adapters.sql.errors import refusals
 from nas.adapters.sql.models import Base
 from nas.adapters.sql.revisions import touch
+from nas.adapters.sql.studies import delete_study
 from nas.adapters.sql.transactions import Transactions
 from nas.adapters.sql.upkeep import copy_searches
 from nas.errors import NotFoundError, StateError
@@ -77,7 +78,7 @@ _LEDGER = _Kind(LedgerRecord, _TABLES["ledger"], "ledger line {sequence} of " + 
 _EVENT = _Kind(EventRecord, _TABLES["events"], "event {sequence} of " + _SEARCH_LABEL, _SEARCH_LABEL)
 _REQUEST = _Kind(RequestRecord, _TABLES["requests"], "request {sequence} of " + _SEARCH_LABEL, _SEARCH_LABEL)
 _UNANSWERED = _REQUEST.table.c.answered_at.is_(None)
-_PROFILES = _TABLES["device_profiles"]
+_PROFILES, _ANSWERS = _TABLES["device_profiles"], _TABLES["answers"]
 
 
 class SqlStore:
@@ -156,8 +157,10 @@ class SqlStore:
         return self._update(_SEARCH, changes, id=search_id)
 
     def delete_search(self, search_id: str) -> None:
-        """With everything that belongs to it; does nothing for one that is not there."""
+        """With everything that belongs to it, also its study; does nothing for one that is not there."""
         with self._open.write() as connection, self._open.refusals(f"search {search_id!r}"):
+            delete_study(connection, search_id)
+            connection.execute(delete(_ANSWERS).where(_ANSWERS.c.search_id == search_id))
             connection.execute(delete(_SEARCH.table).where(_SEARCH.table.c.id == search_id))
 
     def add_candidate(self, record: CandidateRecord) -> None:

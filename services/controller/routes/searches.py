@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import shutil
 import time
 from typing import Annotated, Any
 
@@ -23,6 +22,7 @@ from nas.errors import RefusedError, SpecError, StateError
 from nas.records import RequestKind, SearchRecord, SearchState, queued_search
 from services.controller.access import Caller, Reading, Writing
 from services.controller.admission import admitted
+from services.controller.deletion import delete_search
 from services.controller.freshness import fresh
 from services.controller.paging import PAGE_MOST, PAGE_SIZE, page_token, place_of
 from services.controller.routes import problems
@@ -102,12 +102,7 @@ def get_search(request: Request, service: TheService, caller: Reading, search_id
 @router.delete("/{search_id}", status_code=204, responses=problems(404, 409))
 def delete(service: TheService, caller: Writing, search_id: str) -> Response:
     """Delete a search that is over, with its records, weights and exports."""
-    record = service.store.search(search_id)
-    if record.state in OPEN or is_driven(service.store, search_id):
-        raise StateError(f"search {search_id} is {record.state}: cancel it first")
-    service.store.delete_search(search_id)
-    shutil.rmtree(service.home.artifacts / record.id, ignore_errors=True)
-    service.exports.forget(record.id)
+    delete_search(service, search_id)
     return Response(status_code=204)
 
 

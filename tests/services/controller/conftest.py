@@ -68,7 +68,7 @@ class Servers:
     made: list[TestClient] = field(default_factory=list)
 
     def __call__(self, url: str, settings: Settings | None = None, **given: Any) -> Server:
-        home = Home(self.folder / "home", url)
+        home = Home(self.folder / "home", url, given.pop("storage", ""))
         service = Service(home, self.open_(url), settings or Settings(), given.pop("dispatcher", NoRay()))
         http = TestClient(create_app(service, reconciles=given.pop("reconciles", False)), "http://localhost", **given)
         http.__enter__()

@@ -45,6 +45,9 @@ class Started:
     def drain(self) -> None:
         return None
 
+    def forget(self, search_id: str) -> None:
+        return None
+
     def workers(self) -> list[WorkerInfo]:
         return []
 

@@ -1,7 +1,7 @@
 """What a search stands on, and what can be said of it before anything is spent: texts, space, device, forecast."""
 
 import platform
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from importlib import metadata
 from pathlib import Path
@@ -9,7 +9,8 @@ from typing import Any
 
 from nas.appraise import Appraiser
 from nas.cost import FLOP_CONVENTION
-from nas.data.corpora import SPLITS, Corpus, check_long_enough, known_overlap, load_corpus
+from nas.data.corpora import SPLITS, Corpus, check_long_enough, known_overlap, load_corpus, patterns_by_split
+from nas.data.parcels import fetch_folders
 from nas.data.snapshot import fetch_corpus, publish_corpus
 from nas.data.texts import Texts
 from nas.errors import CorpusError
@@ -102,7 +103,7 @@ def survey_again(spec: SearchSpec, setting: Mapping[str, Any], home: Home, tell:
     when its text has changed since."""
     begun = setting["corpus"]["fingerprint"]
     devices = [Device(**own["device"]) for own in setting["devices"]]
-    ground = survey(replace(spec, space=setting["space"]), Path(setting["base"]), home, tell, devices, begun)
+    ground = survey(replace(spec, space=setting["space"]), base_of(setting, home), home, tell, devices, begun)
     found = ground.texts.corpus.fingerprint
     if found != begun:
         raise CorpusError(
@@ -206,12 +207,30 @@ def _probed(assignment: Assignment, device: str, threads: int) -> Probed:
     return Probed(found.reserved_bytes, found.token_seconds)
 
 
+def base_of(setting: Mapping[str, Any], home: Home) -> Path:
+    """What relative paths of a spec are relative to. Where machines share a depot, texts that a server was given are
+    found in the home of whoever drives."""
+    served = home.depot is not None and setting.get("served")
+    return home.corpora if served else Path(setting["base"])
+
+
 def find_corpus(spec: SearchSpec, base: Path, home: Home, fingerprint: str = "") -> Corpus:
     """The text of a search: its files, or where machines share a depot, what was published there."""
     depot = home.depot
     if depot is not None and fingerprint:
         return fetch_corpus(fingerprint, depot, home.cache)
+    if depot is not None and base == home.corpora:
+        fetch_folders(_patterns(spec.corpus), depot, base)
     corpus = load_corpus(spec.corpus, base=base, cache=home.cache)
     if depot is not None:
         publish_corpus(corpus, depot)
     return corpus
+
+
+def _patterns(reference: str | Mapping[str, Any]) -> Iterator[str]:
+    """Paths and globs of a corpus that is files."""
+    if isinstance(reference, str):
+        yield reference
+    elif "huggingface" not in reference:
+        for patterns in patterns_by_split(reference).values():
+            yield from patterns

@@ -31,6 +31,7 @@ __all__ = [
     "known_overlap",
     "load_corpus",
     "overlap",
+    "patterns_by_split",
 ]
 
 AUTO = "auto"
@@ -65,7 +66,7 @@ def files_of(reference: str | Mapping[str, Any], base: Path) -> dict[str, list[P
 
     Raises `SpecError` and `CorpusError` as `load_corpus`.
     """
-    patterns = _patterns_by_split({"train": reference} if isinstance(reference, str) else reference)
+    patterns = patterns_by_split({"train": reference} if isinstance(reference, str) else reference)
     return {split: [base / name for name in names] for split, names in _names(patterns, base).items()}
 
 
@@ -85,14 +86,15 @@ def check_long_enough(corpus: Corpus, context: int) -> None:
 
 
 def _from_files(reference: Mapping[str, Any], base: Path) -> Corpus:
-    patterns = _patterns_by_split(reference)
+    patterns = patterns_by_split(reference)
     names = _names(patterns, base)
     documents = {split: tuple(_document(base / name, name) for name in names[split]) for split in names}
     splits = documents | carve(documents["train"], [split for split in SPLITS if split not in names])
     return Corpus(", ".join(patterns["train"]), **splits)
 
 
-def _patterns_by_split(reference: Mapping[str, Any]) -> dict[str, list[str]]:
+def patterns_by_split(reference: Mapping[str, Any]) -> dict[str, list[str]]:
+    """The paths and globs of a reference to files; raises `SpecError`."""
     check_keys(reference, SPLITS)
     if "train" not in reference:
         raise SpecError("corpus", "must have the field train or huggingface", sorted(reference))

@@ -16,7 +16,9 @@ from typing import BinaryIO
 
 from nas.client.models import CorpusInfo
 from nas.data.builtin import BUILTIN, builtin_bytes
+from nas.data.depot import Depot
 from nas.data.documents import SPLITS
+from nas.data.parcels import publish_folder
 from nas.errors import SpecError
 
 CHUNK = 2**20
@@ -35,7 +37,7 @@ class Text:
 def listed(folder: Path) -> list[CorpusInfo]:
     """The corpora of the package and those that were brought."""
     built_in = [CorpusInfo(name=name, reference=name, bytes=builtin_bytes(name)) for name in BUILTIN]
-    brought = sorted(own for own in folder.iterdir() if own.is_dir() and "-" in own.name) if folder.is_dir() else []
+    brought = sorted(own for own in folder.glob("*-*") if own.is_dir() and not own.name.startswith("."))
     return [*built_in, *(info(own) for own in brought)]
 
 
@@ -51,8 +53,9 @@ def info(folder: Path) -> CorpusInfo:
     )
 
 
-def bring(folder: Path, name: str, texts: Sequence[Text]) -> CorpusInfo:
-    """Keeps texts. They become visible all at once; the same again change nothing.
+def bring(folder: Path, name: str, texts: Sequence[Text], depot: Depot | None = None) -> CorpusInfo:
+    """Keeps texts, also in the depot that machines share, where there is one. They become visible all at once; the same
+    again change nothing.
 
     Raises `SpecError` for names that are no names, splits that are none, no training text, text that is not UTF-8.
     """
@@ -69,6 +72,8 @@ def bring(folder: Path, name: str, texts: Sequence[Text]) -> CorpusInfo:
         found = folder / f"{name}-{digest.hexdigest()[:12]}"
         with suppress(OSError):  # it is there
             os.rename(part, found)
+        if depot is not None:
+            publish_folder(found, depot)
         return info(found)
     finally:
         shutil.rmtree(part, ignore_errors=True)

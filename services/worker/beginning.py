@@ -10,7 +10,7 @@ from nas.errors import SpecError
 from nas.forecast import EPOCHS_CONSENT, Forecast
 from nas.ports import Store
 from nas.spec import SearchSpec, parse_spec
-from services.ground import Ground, foresee, setting_of, survey
+from services.ground import Ground, base_of, foresee, setting_of, survey
 from services.home import Home
 from services.profiles import Here, Machine, Tell, profiles_of
 
@@ -62,7 +62,7 @@ def prepare(home: Home, store: Store, search_id: str, fleet: "Fleet | None") -> 
     def tell(topic: str, line: str) -> None:
         store.add_event(search_id, topic, f"{topic}: {line}", at=time.time())
 
-    found = look_ahead(home, store, parse_spec(record.spec), Path(record.setting["base"]), tell, fleet)
+    found = look_ahead(home, store, parse_spec(record.spec), base_of(record.setting, home), tell, fleet)
     epochs = max(found.forecast.epochs, found.forecast.final_epochs)
     if epochs > EPOCHS_CONSENT and not record.setting.get("agreed"):
         rule = f"must not repeat the corpus more than {EPOCHS_CONSENT:g} times unless that was agreed to"

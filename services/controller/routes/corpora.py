@@ -45,4 +45,4 @@ def upload(
         for split, files in splits.items()
         for own in files
     ]
-    return bring(service.home.corpora, name, texts)
+    return bring(service.home.corpora, name, texts, service.home.depot)

@@ -5,12 +5,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from nas.pareto import hypervolume
+from nas.pareto import Floats, hypervolume
 from nas.records import CurvePoint
 
 RUNGS = (0.0625, 0.125, 0.25, 0.5)
 """Progress at which candidates are compared. Kendall's tau with the final loss was 0.56, 0.64, 0.75 and 0.87 over all
 runs on Austen's novels (benchmarks.tabular)."""
+BLOCK = 256
+"""Candidates that are compared with the front at a time."""
 
 
 def rung_losses(points: Iterable[CurvePoint]) -> dict[float, float]:
@@ -36,14 +38,41 @@ class Progress:
     values: tuple[float, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class VolumeHistory:
+    """The hypervolume after each of some finished candidates, and what it takes to go on.
+
+    Attributes:
+        front: (F, M), what was on the front, in the order in which it came.
+        steps: (search FLOPs spent, hypervolume) after each candidate.
+    """
+
+    reference: tuple[float, ...]
+    front: Floats
+    steps: tuple[tuple[int, float], ...] = ()
+
+    @classmethod
+    def begun(cls, reference: Sequence[float]) -> "VolumeHistory":
+        """Before the first candidate."""
+        return cls(tuple(reference), np.empty((0, len(reference))))
+
+    def extended(self, finished: Sequence[Progress]) -> "VolumeHistory":
+        """With further candidates, in order of spending: the same, to the last bit, as if begun with all of them."""
+        front, volume = self.front, self.steps[-1][1] if self.steps else 0.0
+        steps = list(self.steps)
+        for start in range(0, len(finished), BLOCK):
+            block = finished[start : start + BLOCK]
+            points = np.array([item.values for item in block], dtype=np.float64)
+            left = ~np.any(np.all(front <= points[:, None], axis=2), axis=1)  # what is dominated now stays so
+            for item, point, may_matter in zip(block, points, left, strict=True):
+                if may_matter and not np.any(np.all(front <= point, axis=1)):  # else it changes nothing
+                    front = np.vstack((front[np.any(front < point, axis=1)], point))
+                    volume = hypervolume(front, self.reference)
+                steps.append((item.spent_flops, volume))
+        return VolumeHistory(self.reference, front, tuple(steps))
+
+
 def hypervolume_history(finished: Sequence[Progress], reference: Sequence[float]) -> list[tuple[int, float]]:
     """(search FLOPs spent, hypervolume) after each finished candidate, in order of spending."""
-    history: list[tuple[int, float]] = []
-    front, volume = np.empty((0, len(reference))), 0.0
-    for item in sorted(finished, key=lambda item: item.spent_flops):
-        point = np.asarray(item.values, dtype=np.float64)
-        if not np.any(np.all(front <= point, axis=1)):  # else it changes nothing
-            front = np.vstack((front[np.any(front < point, axis=1)], point))
-            volume = hypervolume(front, reference)
-        history.append((item.spent_flops, volume))
-    return history
+    ordered = sorted(finished, key=lambda item: item.spent_flops)
+    return list(VolumeHistory.begun(reference).extended(ordered).steps)

@@ -1,10 +1,13 @@
+import itertools
 import math
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nas.curve import RUNGS, Progress, hypervolume_history, rung_losses, rung_steps
+from nas import curve
+from nas.curve import RUNGS, Progress, VolumeHistory, hypervolume_history, rung_losses, rung_steps
 from nas.pareto import hypervolume
 from nas.records import CurvePoint
 
@@ -58,3 +61,45 @@ def test_each_step_of_the_history_is_the_volume_of_all_so_far(values: list[tuple
     corner = (5.0, 5.0, 5.0)
     expected = [hypervolume([own.values for own in finished[: count + 1]], corner) for count in range(len(values))]
     assert [volume for _, volume in hypervolume_history(finished, corner)] == pytest.approx(expected)
+
+
+LATTICE = st.integers(0, 6).map(float)
+VALUES = st.lists(st.one_of(st.tuples(LATTICE, LATTICE), st.tuples(*[st.floats(0, 6)] * 2)), max_size=60)
+
+
+def one_by_one(finished: list[Progress], reference: tuple[float, ...]) -> list[tuple[int, float]]:
+    """The history in words as plain as can be."""
+    front: list[tuple[float, ...]] = []
+    steps, volume = [], 0.0
+    for item in finished:
+        if not any(all(a <= b for a, b in zip(own, item.values, strict=True)) for own in front):
+            front = [own for own in front if any(a < b for a, b in zip(own, item.values, strict=True))]
+            front.append(item.values)
+            volume = hypervolume(front, reference)
+        steps.append((item.spent_flops, volume))
+    return steps
+
+
+@given(VALUES, st.lists(st.integers(0, 60), max_size=5), st.integers(1, 8))
+def test_a_history_that_was_extended_is_the_one_of_all(
+    values: list[tuple[float, float]], cuts: list[int], block: int
+) -> None:
+    """To the last bit, wherever it was cut, and whatever is compared at a time."""
+    finished = [Progress(10 * spent, own) for spent, own in enumerate(values)]
+    corner = (5.0, 5.0)
+    places = [0, *sorted(min(own, len(finished)) for own in cuts), len(finished)]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(curve, "BLOCK", block)
+        history = VolumeHistory.begun(corner)
+        for start, end in itertools.pairwise(places):
+            history = history.extended(finished[start:end])
+    anew = VolumeHistory.begun(corner).extended(finished)
+    assert history.steps == anew.steps == tuple(one_by_one(finished, corner))
+    assert np.array_equal(history.front, anew.front)
+    assert hypervolume_history(finished[::-1], corner) == list(anew.steps)
+
+
+@pytest.mark.parametrize("wrong", [math.nan, -math.inf])
+def test_a_history_of_no_numbers_is_refused(wrong: float) -> None:
+    with pytest.raises(ValueError, match="points must be finite"):
+        hypervolume_history([Progress(1, (1.0, 1.0)), Progress(2, (0.5, wrong))], (5.0, 5.0))

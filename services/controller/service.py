@@ -14,6 +14,7 @@ from services.controller.dispatcher import Dispatcher
 from services.controller.exports import Exports
 from services.controller.rates import Rates
 from services.controller.settings import Settings
+from services.controller.volumes import Volumes
 from services.home import Home
 
 
@@ -30,6 +31,7 @@ class Service:
     nudges: list[Callable[[], None]] = field(default_factory=list)
     rates: Rates = field(init=False)
     completed: Completed = field(init=False)
+    volumes: Volumes = field(init=False)
     exports: Exports = field(init=False)
 
     def __post_init__(self) -> None:
@@ -37,6 +39,7 @@ class Service:
         object.__setattr__(self, "tokens", Tokens(self.store))
         object.__setattr__(self, "rates", Rates(self.settings.quotas))
         object.__setattr__(self, "completed", Completed(self.reader))
+        object.__setattr__(self, "volumes", Volumes(self.store, self.reader, self.completed))
         object.__setattr__(self, "exports", Exports(self.home.exports, self.dispatcher))
 
     def nudge(self) -> None:

@@ -49,10 +49,8 @@ class Ended:
     """A candidate that is over. ``flops``: training and evaluation."""
 
     number: int
-    completed: bool
-    val_bpb: float | None
-    costs: Mapping[str, Any]
     flops: int
+    finished_at: float | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -208,26 +206,18 @@ class Reader:
             rows = connection.execute(statement.where(*where).order_by(own.number))
             return [Brief(*row[:7], row[7] + row[8]) for row in rows]
 
-    def ended(self, search_id: str) -> list["Ended"]:
-        """The candidates of the search itself that are over, in the order in which they ended."""
+    def ended(self, search_id: str, since: int = -1) -> list["Ended"]:
+        """The candidates of the search itself that are over and have changed after a revision, in no order."""
         own = _CANDIDATES.c
-        columns = (own.number, own.state, own.val_bpb, own.costs, own.train_flops_spent, own.eval_flops)
-        statement = select(*columns).where(
+        statement = select(own.number, own.train_flops_spent, own.eval_flops, own.finished_at).where(
             own.search_id == search_id,
             own.origin != Origin.FINAL,
             own.state.in_([s for s in CandidateState if s.terminal]),
+            own.revision > since,
         )
-        rows = self._rows(statement.order_by(own.finished_at.is_(None), own.finished_at, own.number))
-        return [
-            Ended(
-                number=row["number"],
-                completed=row["state"] is CandidateState.COMPLETED,
-                val_bpb=row["val_bpb"],
-                costs=row["costs"],
-                flops=row["train_flops_spent"] + row["eval_flops"],
-            )
-            for row in rows
-        ]
+        with self._transactions.read() as connection, self._transactions.refusals():
+            rows = connection.execute(statement).all()
+        return [Ended(number, train + evaluation, at) for number, train, evaluation, at in rows]
 
     def progress(self, search_ids: Sequence[str]) -> dict[str, Progress]:
         """Of each search that has candidates."""

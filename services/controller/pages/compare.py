@@ -227,7 +227,7 @@ def _volumes(service: Service, sides: Sequence[Side]) -> tuple[dict[str, Any] | 
     objectives = [list(own.search.spec.get("minimize", ())) for own in sides]
     if objectives[0] != objectives[1]:
         return None, "They minimise different things, so their hypervolumes cannot be compared."
-    found = [volumes_of(service, own.search.id, rises=True) for own in sides]
+    found = [volumes_of(service, own.search.id, service.reader.revision(own.search.id), rises=True) for own in sides]
     if not all(own.reference for own in found):
         return None, "One of them has no reference point yet, so there is no hypervolume to compare."
     if found[0].reference != found[1].reference:

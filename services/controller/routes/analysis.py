@@ -6,10 +6,8 @@ import numpy as np
 from fastapi import APIRouter, Query, Request, Response
 from fastapi.responses import HTMLResponse
 
-from nas.client.models import Front, FrontMember, Hypervolume, LedgerLines, VolumeStep
-from nas.curve import Progress, hypervolume_history
+from nas.client.models import Front, FrontMember, Hypervolume, LedgerLines
 from nas.errors import SpecError
-from nas.outcome import in_log_costs
 from nas.pareto import front_mask, knee
 from nas.spec import LOSS, OBJECTIVES
 from services.controller.access import Reading
@@ -63,7 +61,7 @@ def front(
 def hypervolume(request: Request, service: TheService, caller: Reading, search_id: str) -> Response:
     """The front's hypervolume over the FLOPs that the search has spent."""
     revision = service.reader.revision(search_id)
-    return fresh(request, revision, lambda: _hypervolume(service, search_id))
+    return fresh(request, revision, lambda: service.volumes.of(search_id, revision))
 
 
 @router.get("/ledger", response_model=LedgerLines, responses=problems(404))
@@ -126,31 +124,11 @@ def _number(name: str, value: str) -> float:
     return number
 
 
-def volumes_of(service: Service, search_id: str, *, rises: bool) -> Hypervolume:
-    """All steps, or only those at which the volume rises."""
-    found = _hypervolume(service, search_id)
+def volumes_of(service: Service, search_id: str, revision: int, *, rises: bool) -> Hypervolume:
+    """All steps as of a revision, or only those at which the volume rises."""
+    found = service.volumes.of(search_id, revision)
     if not rises:
         return found
     before = [0.0, *(step.volume for step in found.steps)]
     risen = [step for step, last in zip(found.steps, before, strict=False) if step.volume > last]
     return Hypervolume(reference=found.reference, steps=risen)
-
-
-def _hypervolume(service: Service, search_id: str) -> Hypervolume:
-    search = service.store.search(search_id)
-    objectives, reference = tuple(search.spec["minimize"]), list(search.setting.get("reference") or ())
-    if len(reference) != len(objectives):
-        return Hypervolume(reference=[], steps=[])
-    spent, found = 0, list[tuple[int, Progress]]()
-    for own in service.reader.ended(search_id):
-        spent += own.flops
-        values = [own.val_bpb if name == LOSS else own.costs.get(name) for name in objectives]
-        if own.completed and all(value is not None for value in values):
-            point = tuple(float(value) for value in values if value is not None)
-            found.append((own.number, Progress(spent, in_log_costs(objectives, point))))
-    history = hypervolume_history([progress for _, progress in found], in_log_costs(objectives, tuple(reference)))
-    steps = [
-        VolumeStep(flops=flops, volume=volume, number=number)
-        for (number, _), (flops, volume) in zip(found, history, strict=True)
-    ]
-    return Hypervolume(reference=reference, steps=steps)

@@ -1,0 +1,118 @@
+"""The hypervolume of searches over what they spent, kept and extended: what has ended stays as it is."""
+
+import math
+import threading
+from collections import OrderedDict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+
+from nas.adapters.sql.reader import Ended, Reader
+from nas.client.models import Hypervolume, VolumeStep
+from nas.curve import Progress, VolumeHistory
+from nas.outcome import in_log_costs
+from nas.ports import PublicStore
+from nas.spec import OBJECTIVES
+from services.controller.completed import Completed
+
+SEARCHES = 16
+"""That are kept, those asked for last."""
+
+
+class _Row(NamedTuple):
+    """A candidate that is over; rows are in the order in which they ended. ``point``: of one that was trained to the
+    end."""
+
+    undated: bool
+    finished_at: float
+    number: int
+    flops: int
+    point: tuple[float, ...] | None
+
+
+@dataclass(frozen=True, slots=True)
+class _Kept:
+    """``spent`` by all ``rows``; ``revision`` of the search when they were read."""
+
+    objectives: tuple[str, ...]
+    reference: tuple[float, ...]
+    rows: Mapping[int, _Row]
+    ordered: list[_Row]
+    spent: int
+    history: VolumeHistory
+    steps: Sequence[VolumeStep]
+    revision: int
+
+
+class Volumes:
+    """Any number of threads."""
+
+    def __init__(self, store: PublicStore, reader: Reader, completed: Completed) -> None:
+        self._store, self._reader, self._completed = store, reader, completed
+        self._lock = threading.Lock()
+        self._known: OrderedDict[str, _Kept] = OrderedDict()
+
+    def of(self, search_id: str, revision: int) -> Hypervolume:
+        """As of that revision of the search, or a later one."""
+        search = self._store.search(search_id)
+        objectives, reference = tuple(search.spec["minimize"]), tuple(search.setting.get("reference") or ())
+        if len(reference) != len(objectives):
+            return Hypervolume(reference=[], steps=[])
+        with self._lock:
+            known = self._known.get(search_id)
+        if known is None or (known.objectives, known.reference) != (objectives, reference):
+            known = _nothing(objectives, reference)
+        if known.revision < revision:
+            known = self._read(search_id, revision, known)
+        with self._lock:
+            self._known[search_id] = known
+            self._known.move_to_end(search_id)
+            while len(self._known) > SEARCHES:
+                self._known.popitem(last=False)
+        return Hypervolume(reference=list(reference), steps=list(known.steps))
+
+    def _read(self, search_id: str, revision: int, known: _Kept) -> _Kept:
+        """With what has ended since."""
+        ended = self._reader.ended(search_id, known.revision)
+        table = self._completed.of(search_id, self._reader.revision(search_id))  # which has all of those
+        places = [OBJECTIVES.index(name) for name in known.objectives]
+        chosen = np.isin(table.numbers, [own.number for own in ended])
+        found = zip(table.numbers[chosen].tolist(), table.values[chosen][:, places].tolist(), strict=True)
+        points = {
+            number: in_log_costs(known.objectives, values)
+            for number, values in found
+            if not any(map(math.isnan, values))
+        }
+        rows = [_row(own, points.get(own.number)) for own in ended]
+        return _with(known, rows, revision)
+
+
+def _nothing(objectives: tuple[str, ...], reference: tuple[float, ...]) -> _Kept:
+    history = VolumeHistory.begun(in_log_costs(objectives, reference))
+    return _Kept(objectives, reference, {}, [], 0, history, (), -1)
+
+
+def _with(known: _Kept, changed: Sequence[_Row], revision: int) -> _Kept:
+    """What is known goes on where the changed come after it, and begins anew where they do not."""
+    rows = {**known.rows, **{own.number: own for own in changed}}
+    ordered = sorted(rows.values())
+    if ordered[: len(known.ordered)] != known.ordered:
+        known = _nothing(known.objectives, known.reference)
+    spent, found = known.spent, list[tuple[int, Progress]]()
+    for row in ordered[len(known.ordered) :]:
+        spent += row.flops
+        if row.point is not None:
+            found.append((row.number, Progress(spent, row.point)))
+    history = known.history.extended([progress for _, progress in found])
+    further = history.steps[len(known.history.steps) :]
+    steps = [
+        VolumeStep(flops=flops, volume=volume, number=number)
+        for (number, _), (flops, volume) in zip(found, further, strict=True)
+    ]
+    return _Kept(known.objectives, known.reference, rows, ordered, spent, history, [*known.steps, *steps], revision)
+
+
+def _row(own: Ended, point: tuple[float, ...] | None) -> _Row:
+    return _Row(own.finished_at is None, own.finished_at or 0.0, own.number, own.flops, point)

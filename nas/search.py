@@ -4,6 +4,7 @@ The store is the truth: every answer is recorded before it is given, and a searc
 holds candidates goes on where it stopped.
 """
 
+import logging
 import math
 import time
 from collections import deque
@@ -46,6 +47,8 @@ from nas.scaling import expected_excess
 from nas.space import Space
 from nas.spec import LATENCY, SearchSpec
 from nas.units import format_flops, format_seconds
+
+log = logging.getLogger(__name__)
 
 MAXIMUM_LOST = 3  # attempts of a candidate that may be lost before it counts as failed
 LEAST_SEARCHED = 12  # candidates that are trained or stopped before the split is thought about: before, little is known
@@ -463,6 +466,7 @@ class Search:
 
     def _event(self, kind: str, message: str, number: int | None = None, level: str = "info") -> None:
         self._store.add_event(self.id, kind, message, at=self._now(), number=number, level=level)
+        log.info("%s", message, extra={"kind": kind} | ({} if number is None else {"candidate": number}))
 
     # --- report ---
 

@@ -147,7 +147,10 @@ def problem(raw: Mapping[str, Any], retry_after: str | None = None) -> NasError:
     if kind == "rate":
         return RefusedError(detail, retry_after=float(retry_after or 1))
     status = int(raw.get("status", 500))
-    return RefusedError(detail) if 400 <= status < 500 else NasError(detail)
+    if 400 <= status < 500:
+        return RefusedError(detail)
+    request = raw.get("trace_id")
+    return NasError(f"{detail} (request {request})" if request else detail)
 
 
 def _passes(error: BaseException) -> bool:

@@ -27,6 +27,7 @@ API_VERSION = 1
 VERSION_HEADER = "NAS-API-Version"
 IDEMPOTENCY_HEADER = "Idempotency-Key"
 CSRF_HEADER = "X-CSRF-Token"
+REQUEST_HEADER = "X-Request-ID"
 SESSION_COOKIE = "nas_session"
 
 Scope = Literal["read", "write", "admin"]
@@ -42,7 +43,8 @@ class _Sent(BaseModel):
 
 class Problem(BaseModel):
     """Why a request came to nothing (RFC 9457). ``field``, ``rule`` and ``value`` are of the first thing that was
-    wrong with what was sent; ``errors`` are all of them."""
+    wrong with what was sent; ``errors`` are all of them. ``trace_id``, where the server failed, is on the lines of its
+    log that say why."""
 
     type: str = Field(examples=["urn:nas:problem:spec"])
     title: str
@@ -53,6 +55,7 @@ class Problem(BaseModel):
     rule: str | None = None
     value: Any = None
     errors: list[dict[str, Any]] = []
+    trace_id: str = ""
 
 
 class NewSearch(_Sent):

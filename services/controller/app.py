@@ -25,6 +25,7 @@ from services.controller.routes import (
     tokens,
 )
 from services.controller.service import Service
+from services.controller.tracing import Traced
 
 ABOUT = """Find the best language model you can afford, and prove that it fits.
 
@@ -77,7 +78,7 @@ class _Application(FastAPI):
         sees them."""
         service: Service = self.state.service
         inner = TooLarge(super().build_middleware_stack())
-        return Measured(HostCheck(inner, service.settings.allowed_hosts), self.state.figures)
+        return Traced(Measured(HostCheck(inner, service.settings.allowed_hosts), self.state.figures))
 
 
 class Measured:

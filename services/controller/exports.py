@@ -5,7 +5,10 @@ import json
 import logging
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
 from pathlib import Path
+
+from structlog.contextvars import bind_contextvars
 
 from nas.client.models import ExportInfo, ExportState
 from nas.data.storage import atomic_file
@@ -34,7 +37,7 @@ class Exports:
                 return found
             begun = ExportInfo(id=own, search_id=search_id, number=number, state=ExportState.RUNNING)
             self._open[own] = begun
-        self._threads.submit(self._make, begun)
+        self._threads.submit(copy_context().run, self._make, begun)  # lines of the log name the request
         return begun
 
     def find(self, own: str) -> ExportInfo:
@@ -78,6 +81,7 @@ class Exports:
         return ExportInfo.model_validate_json(path.read_bytes())
 
     def _make(self, begun: ExportInfo) -> None:
+        bind_contextvars(search_id=begun.search_id, candidate=begun.number)
         try:
             archive, compared = self._dispatcher.export(begun.search_id, begun.number)
             changes = {

@@ -27,6 +27,7 @@ from nas.errors import (
     StateError,
     StorageError,
 )
+from services.controller.tracing import request_id
 
 log = logging.getLogger(__name__)
 MEDIA_TYPE = "application/problem+json"
@@ -65,6 +66,8 @@ def install(app: FastAPI) -> None:
 def answer(request: Request, kind: str, status: int, detail: str, **more: Any) -> JSONResponse:
     """A problem document as an answer."""
     headers = more.pop("headers", None)
+    if status >= 500:
+        more["trace_id"] = request_id()
     problem = Problem(
         type=f"urn:nas:problem:{kind}",
         title=HTTPStatus(status).phrase,
@@ -96,6 +99,8 @@ async def _of_nas(request: Request, error: Exception) -> JSONResponse:
         more["headers"] = {"Retry-After": "5"}
     if status == 500:
         log.exception("request failed", exc_info=error)
+    elif status > 500:
+        log.warning("request failed: %s", detail)
     return answer(request, kind, status, detail, **more)
 
 

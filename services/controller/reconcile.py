@@ -9,6 +9,8 @@ import threading
 import time
 from contextlib import suppress
 
+from structlog.contextvars import bound_contextvars
+
 from nas.adapters.sql.reader import Reader
 from nas.errors import LeaseError, NasError, StorageError
 from nas.ports import Store
@@ -95,7 +97,8 @@ class Reconciler:
             if busy >= self._most:
                 break
             busy += 1
-            self._start(record)
+            with bound_contextvars(search_id=record.id):
+                self._start(record)
         self._dispatcher.keep()
 
     def _wanted(self) -> list[SearchRecord]:

@@ -12,10 +12,10 @@ from nas.adapters.sql.store import open_store
 from nas.errors import SpecError, StateError
 from services.controller.app import create_app
 from services.controller.dispatcher import Dispatcher
-from services.controller.logs import configure
 from services.controller.service import Service
 from services.controller.settings import Settings
 from services.home import Home
+from services.logs import configure
 
 DRAIN_SECONDS = 10
 

@@ -33,8 +33,10 @@ class DriverActor:
     """`services.worker.driving.Driving`. Nothing restarts it but whoever wants the search to go on."""
 
     def __init__(self) -> None:
+        from services.logs import configure
         from services.worker.driving import Driving
 
+        configure()
         self._driving = Driving()
 
     def drive(self, home: Home, search_id: str, cluster: bool, patient: bool, last: bool = False) -> None:

@@ -3,6 +3,7 @@
 Whatever stops a driver, another goes on from the database; pause, resume and recovery are one path.
 """
 
+import logging
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
@@ -39,6 +40,8 @@ OVER = (SearchState.COMPLETED, SearchState.CANCELLED)
 ASKED_TO_PAUSE, INTERRUPTED = "asked to pause", "interrupted"
 
 Note = Callable[[int, str], None]
+
+log = logging.getLogger(__name__)
 
 
 class SearchDriver:
@@ -254,9 +257,11 @@ class SearchDriver:
         self._record = self._store.update_search(self._record.id, **changes)
 
     def _event(self, kind: str, message: str, level: str = "info") -> None:
+        log.info("%s", message, extra={"kind": kind})
         self._store.add_event(self._record.id, kind, message, at=time.time(), level=level)
 
     def _note(self, number: int, message: str) -> None:
+        log.info("%s", message, extra={"kind": "note", "candidate": number})
         self._store.add_event(self._record.id, "note", f"candidate {number}: {message}", at=time.time(), number=number)
 
 

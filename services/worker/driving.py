@@ -1,8 +1,11 @@
 """A search driven in a process of its own, on Ray workers."""
 
 import importlib
+import logging
 import time
 from functools import partial
+
+from structlog.contextvars import bound_contextvars
 
 from nas.adapters.optuna_suggester import warm
 from nas.adapters.sql.store import open_store
@@ -16,7 +19,9 @@ from services.worker.beginning import prepare
 from services.worker.driver import OVER, SearchDriver, cancel_held
 from services.worker.engine import tune_engine
 from services.worker.fleet import Fleet
-from services.worker.lease import held
+from services.worker.lease import held, whoami
+
+log = logging.getLogger(__name__)
 
 
 class Driving:
@@ -33,20 +38,37 @@ class Driving:
     def drive(self, home: Home, search_id: str, *, cluster: bool, patient: bool) -> None:
         """Until the search ends or pauses; raises what ended it. ``patient``: as `services.worker.lease.held`."""
         self._began = True
+        with bound_contextvars(search_id=search_id):
+            log.info("a driver begins, %s", whoami())
+            try:
+                self._drive(home, search_id, cluster, patient)
+            except NasError as error:
+                log.warning("the driver ends: %s", error)
+                raise
+            except Exception:
+                log.exception("the driver ends by an error that nobody foresaw")
+                raise
+            log.info("the driver ends")
+
+    def _drive(self, home: Home, search_id: str, cluster: bool, patient: bool) -> None:
         store = open_store(home.database)
         fleet = Fleet() if cluster else None
         try:
-            with held(store, search_id, self._lines.append, patient=patient) as lease:
+            with held(store, search_id, self._say, patient=patient) as lease:
                 if not _woken(home, lease.store, search_id):
                     return
                 ground = _ground(home, lease.store, search_id, fleet)
                 engine = partial(tune_engine, ground, home, fleet)
-                self._driver = SearchDriver(home, lease, search_id, ground, engine, self._lines.append)
+                self._driver = SearchDriver(home, lease, search_id, ground, engine, self._say)
                 if self._interrupted:
                     self._driver.interrupt()
                 self._driver.run()
         finally:
             store.close()
+
+    def _say(self, line: str) -> None:
+        log.info("%s", line)
+        self._lines.append(line)
 
     @property
     def idle_seconds(self) -> float:

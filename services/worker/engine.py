@@ -10,6 +10,7 @@ from nas.plan import Plan
 from nas.ports import Assignment, Engine
 from services.ground import Ground, open_workshop
 from services.home import Home
+from services.logs import at_work
 from services.worker.driver import Note, name_of
 from services.worker.fleet import Fleet
 
@@ -48,7 +49,7 @@ def _order(ground: Ground, home: Home, fleet: Fleet | None, assignment: Assignme
     nodes = sorted(node.id for node in fleet.with_hardware(device)) or [GONE] if fleet is not None else []
     fingerprint = ground.texts.corpus.fingerprint
     workshop = partial(open_workshop, ground.spec, ground.base, home, fingerprint, device)
-    return Order(assignment, workshop, Needs(bundle, tuple(nodes)))
+    return Order(assignment, workshop, Needs(bundle, tuple(nodes)), at_work)
 
 
 def gpu_share(plan: Plan) -> float:

@@ -2,6 +2,7 @@
 
 import traceback
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 
 from nas.errors import NasError
@@ -23,13 +24,19 @@ class Needs:
     nodes: tuple[str, ...] = ()
 
 
+def _nothing(assignment: Assignment) -> AbstractContextManager[None]:
+    return nullcontext()
+
+
 @dataclass(frozen=True, slots=True)
 class Order:
-    """What a worker is to do, how it opens the place to do it in, and what it needs."""
+    """What a worker is to do, how it opens the place to do it in, what it needs, and what is around it while it is at
+    work, in the thread that does it: ids for its log."""
 
     assignment: Assignment
     workshop: Callable[[], Workshop]
     needs: Needs
+    around: Callable[[Assignment], AbstractContextManager[None]] = _nothing
 
 
 Slots = Callable[[], Mapping[str, int]]

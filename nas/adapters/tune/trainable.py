@@ -4,7 +4,9 @@ Training runs in a thread beside Tune's calls, so that the worker can be told to
 what has happened since it was last called; that it is called again is the answer to what needs one.
 """
 
+import logging
 import threading
+import time
 from contextlib import suppress
 from queue import Empty, SimpleQueue
 from typing import Any
@@ -15,6 +17,9 @@ from nas.adapters.tune.messages import Crashed, Failed, Heard, Note, Order, Repo
 from nas.errors import NasError
 from nas.records import CurvePoint, Verdict
 from nas.train.worker import Workshop, carry_out
+from nas.units import format_flops, format_seconds
+
+log = logging.getLogger(__name__)
 
 ITEMS = "items"
 """The field of a result that holds what was heard."""
@@ -72,18 +77,35 @@ class Trainable(tune.Trainable):
 
     def _run(self, order: Order) -> None:
         """The thread."""
+        with order.around(order.assignment):
+            planned = order.assignment.plan.train_flops
+            log.info("the attempt begins, %s planned", format_flops(planned), extra={"flops": planned})
+            began = time.monotonic()
+            said, flops = self._carry_out(order)
+            seconds = time.monotonic() - began
+            spent = f"{format_flops(flops)} in {format_seconds(seconds)}"
+            log.info("the attempt ends, %s: %s", spent, said, extra={"flops": flops, "seconds": round(seconds, 3)})
+
+    def _carry_out(self, order: Order) -> tuple[str, int]:
+        """How it ended, for the log, with the FLOPs of its training."""
+        self._flops = 0
         try:
             self._workshop = self._workshop or _opened(order)
             outcome = carry_out(order.assignment, self._workshop, self._report, self._note, self._is_halted)
             self._items.put(outcome)
+            return f"{outcome.kind}{outcome.detail and f', {outcome.detail}'}", outcome.train_flops
         except _Closed:
-            return
+            return "closed where it was", self._flops
         except NasError as error:
             self._items.put(Failed(error))
+            return f"failed: {error}", self._flops
         except Exception as error:
+            log.exception("an error that nobody foresaw")
             self._items.put(Crashed.by(error))
+            return "crashed", self._flops
 
     def _report(self, point: CurvePoint, *, durable: bool) -> Verdict:
+        self._flops = point.flops
         self._items.put(Reported(point, durable))
         if durable:
             self._answers.acquire()

@@ -2,11 +2,13 @@
 
 import hashlib
 import json
+import logging
 import time
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Body, Header, Query, Request, Response
 from fastapi.responses import JSONResponse
+from structlog.contextvars import bound_contextvars
 
 from nas.client.models import (
     API,
@@ -30,6 +32,7 @@ from services.controller.service import Service, TheService
 from services.worker.lease import is_driven
 
 router = APIRouter(prefix="/searches", tags=["searches"])
+log = logging.getLogger(__name__)
 OVER = (SearchState.COMPLETED, SearchState.CANCELLED)
 OPEN = tuple(state for state in SearchState if state not in (*OVER, SearchState.FAILED))
 Key = Annotated[
@@ -103,6 +106,7 @@ def get_search(request: Request, service: TheService, caller: Reading, search_id
 def delete(service: TheService, caller: Writing, search_id: str) -> Response:
     """Delete a search that is over, with its records, weights and exports."""
     delete_search(service, search_id)
+    log.info("deleted by %s", caller.name)
     return Response(status_code=204)
 
 
@@ -167,6 +171,7 @@ def ask(
             return Asked(search_id=search_id, sequence=waiting[0].sequence, state=record.state)
         made = service.store.add_request(search_id, kind, content or {}, at=time.time())
         service.store.add_event(search_id, "asked", f"{caller.name} asks to {kind}", at=time.time())
+    log.info("%s asks to %s", caller.name, kind)
     service.nudge()
     return Asked(search_id=search_id, sequence=made.sequence, state=record.state)
 
@@ -203,6 +208,8 @@ def _added(service: Service, caller: Caller, record: SearchRecord, key: str | No
             raise RefusedError(f"searches: must be at most {most} that are not over; wait for one, or cancel one")
         service.store.add_search(record)
         service.store.add_event(record.id, "submitted", f"submitted by {caller.name}", at=record.created_at)
+    with bound_contextvars(search_id=record.id):  # whoever knows the request finds the search, and its driver
+        log.info("submitted by %s", caller.name)
     service.nudge()
     return _created(service, record)
 

@@ -1,8 +1,6 @@
 """What drivers and workers log, on a Ray of several processes; and that a terminal sees nothing of it."""
 
 import json
-import logging
-import threading
 import time
 from collections.abc import Iterator
 from contextlib import closing
@@ -17,7 +15,6 @@ from nas.records import RequestKind, SearchRecord, SearchState, queued_search
 from nas.spec import load_spec
 from services.controller.dispatch import RayDispatcher
 from services.home import Home
-from services.logs import OURS
 from services.worker.cluster import connected
 from tests.services.driving import Place, make_place
 
@@ -141,8 +138,12 @@ def test_files_of_a_deleted_search_are_taken_from_workers(place: Place, tmp_path
     ray.kill(dispatcher._spare)
 
 
-def test_this_process_logs_as_before(driven: object) -> None:
-    """Only actors and servers set loggers up: here lines of ours are not shown, whatever was driven."""
-    assert threading.main_thread().is_alive()
-    for name in (*OURS, "nas.search", "services.worker.driver"):
-        assert not logging.getLogger(name).isEnabledFor(logging.INFO), name
+@pytest.mark.parametrize("engine", ["ray", "inline"])
+def test_a_terminal_sees_nothing_of_it(place: Place, engine: str) -> None:
+    place.write_spec("short.yaml", total="  total: {compute: 1GFLOP, candidates: 1}")
+    done = place.finish("run", "short.yaml", "--engine", engine)
+    assert done.code == 0, done.err
+    said = [line for line in done.err.splitlines() if "candidate 0 completed" in line]
+    assert len(said) == 1, "an event is told once"
+    for word in ("{", "driver", "attempt", "search_id", "INFO"):
+        assert word not in done.err, done.err

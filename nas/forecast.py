@@ -8,13 +8,13 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from nas.appraise import Appraiser
-from nas.candidate import Candidate
+from nas.candidate import Candidate, describe
 from nas.errors import InfeasibleError
-from nas.gate import Rejected
+from nas.gate import Rejected, Violation
 from nas.pareto import reference_point
 from nas.plan import Allowance, Plan
 from nas.scaling import dial, largest
-from nas.space import Knobs, Space
+from nas.space import Choice, Knobs, Space
 from nas.spec import LOSS, SearchSpec
 from nas.units import format_flops, format_seconds
 
@@ -47,6 +47,65 @@ class Forecast:
     final_epochs: float
     seconds: float
     reference: tuple[float, ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+@dataclass(frozen=True, slots=True)
+class Interval:
+    """What a forecast comes to, were its device as slow or as fast as the estimate of its time allows.
+
+    Attributes:
+        device: as the catalogue names it.
+        full_trainings, seconds: the least and the most.
+        refused: why there would be no search on one of the two; empty where there would on both.
+    """
+
+    device: str
+    full_trainings: tuple[float, float]
+    seconds: tuple[float, float]
+    refused: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Fitting:
+    """A candidate that keeps every limit. ``train_flops``: of its plan; ``memory_bytes``: its predicted peak."""
+
+    id: str
+    words: str
+    params: int
+    train_flops: int
+    memory_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Broken:
+    """A limit that candidates break. ``share``: of those that were drawn; one may break several. ``nearest``: by how
+    much it is broken by the one that comes nearest, in words."""
+
+    limit: str
+    share: float
+    nearest: str
+
+
+@dataclass(frozen=True, slots=True)
+class Fits:
+    """What of a space keeps the limits.
+
+    Attributes:
+        size: combinations of its values, those that differ only within ranges counted as one.
+        number: of these, estimated from those that were drawn.
+        cheapest: with the fewest FLOPs for a byte of text, of those that were drawn and the baselines.
+        largest: the baseline; ``None`` where there is none.
+        broken: the limits, the one that is broken most often first.
+    """
+
+    size: float
+    number: float
+    cheapest: Fitting
+    largest: Fitting | None
+    broken: tuple[Broken, ...]
 
     def to_dict(self) -> dict[str, Any]:
         return asdict(self)
@@ -102,6 +161,40 @@ def forecast(spec: SearchSpec, space: Space, appraiser: Appraiser) -> Forecast:
         seconds=min(seconds, spec.budget.total.time) if plan.seconds else math.inf,
         reference=_reference(spec, [*admitted, *baselines], rough),
     )
+
+
+def fits(spec: SearchSpec, space: Space, appraiser: Appraiser, found: Forecast) -> Fits:
+    """More about the candidates of a forecast: how many fit, which of them are at the ends, what the others break."""
+    grant, rough = allowance(spec), appraiser.rough()
+    verdicts = [(candidate, rough.admit(candidate, grant)) for candidate in _sampled(space)]
+    admitted = [candidate for candidate, verdict in verdicts if not isinstance(verdict, Rejected)]
+    baselines = [space.decode(knobs) for knobs in (found.dial, found.largest) if knobs is not None]
+
+    def fitting(candidate: Candidate) -> Fitting:
+        plan = appraiser.plan(candidate, grant)
+        params = appraiser.cost(candidate).params
+        return Fitting(candidate.id, describe(candidate), params, plan.train_flops, plan.memory_bytes)
+
+    cheapest = min((*admitted, *baselines), key=lambda c: (appraiser.cost(c).flops_per_byte, c.id))
+    size = float(math.prod(len(own.domain.values) for own in space.knobs if isinstance(own.domain, Choice)))
+    return Fits(
+        size=size,
+        number=found.admitted_share * size,
+        cheapest=fitting(cheapest),
+        largest=fitting(space.decode(found.largest)) if found.largest is not None else None,
+        broken=_broken([verdict for _, verdict in verdicts if isinstance(verdict, Rejected)], len(verdicts)),
+    )
+
+
+def _broken(rejected: Iterable[Rejected], drawn: int) -> tuple[Broken, ...]:
+    by_limit: dict[str, list[Violation]] = {}
+    for violation in itertools.chain.from_iterable(verdict.violations for verdict in rejected):
+        by_limit.setdefault(violation.limit, []).append(violation)
+    found = [
+        Broken(limit, len(own) / drawn, str(min(own, key=lambda violation: violation.excess)))
+        for limit, own in by_limit.items()
+    ]
+    return tuple(sorted(found, key=lambda own: (-own.share, own.limit)))
 
 
 def _sampled(space: Space) -> list[Candidate]:

@@ -12,7 +12,7 @@ import torch
 from nas.calibration import DeviceProfile, estimated
 from nas.catalogue import find_device
 from nas.errors import InfeasibleError
-from nas.forecast import Forecast
+from nas.forecast import Fits, Forecast, Interval, fits
 from nas.ports import Store
 from nas.search import prepare
 from nas.spec import SearchSpec
@@ -42,26 +42,11 @@ def target(name: str, parallel: int) -> Target:
 
 
 @dataclass(frozen=True)
-class Interval:
-    """What a forecast comes to, were its device as slow or as fast as the estimate of its time allows.
-
-    Attributes:
-        device: as the catalogue names it.
-        full_trainings, seconds: the least and the most.
-        refused: why there would be no search on one of the two; empty where there would on both.
-    """
-
-    device: str
-    full_trainings: tuple[float, float]
-    seconds: tuple[float, float]
-    refused: str = ""
-
-
-@dataclass(frozen=True)
 class Outlook:
     """A forecast and the profile that it was made with; ``interval`` where that is estimated."""
 
     likely: Forecast
+    fits: Fits
     profile: DeviceProfile
     interval: Interval | None = None
 
@@ -82,6 +67,8 @@ class Outlook:
             "dial": found.dial,
             "largest": found.largest,
             "dial_plan": found.dial_plan.to_dict() if found.dial_plan is not None else None,
+            "fits": self.fits.to_dict(),
+            "refused": interval.refused if interval else "",
         }
 
 
@@ -90,19 +77,25 @@ def _told(predicted: float, interval: tuple[float, float] | None) -> dict[str, f
     return {"predicted": predicted, "low": low, "high": high}
 
 
-def look_ahead(spec: SearchSpec, base: Path, home: Home, store: Store, aim: Target, tell: Tell) -> Outlook:
+def look_ahead(
+    spec: SearchSpec, base: Path, home: Home, store: Store, aim: Target, tell: Tell, known: Profiles | None = None
+) -> Outlook:
     """The forecast of a search. A device that is here is probed where it is not known yet, and its profile kept.
+
+    Args:
+        known: profiles of the device, where the caller has them.
 
     Raises as `services.ground.survey` and `services.ground.foresee`.
     """
     unshared = replace(home, storage="")  # other machines need the text only when there is a search
     ground = survey(spec, base, unshared, tell, [aim.device])
-    if aim.estimated is None:
-        profiles = profiles_of(aim.device, Here(), store, tell)
-        return Outlook(foresee(ground, profiles, tell), profiles.shared)
-    profiles = Profiles(aim.estimated, aim.estimated)
+    if aim.estimated is not None:
+        known = Profiles(aim.estimated, aim.estimated)
+    profiles = known or profiles_of(aim.device, Here(), store, tell)
     likely = foresee(ground, profiles, tell)
-    return Outlook(likely, aim.estimated, _interval(ground, profiles, likely))
+    fitting = fits(ground.spec, ground.space, ground.appraiser(profiles), likely)
+    interval = _interval(ground, profiles, likely) if aim.estimated is not None else None
+    return Outlook(likely, fitting, profiles.shared, interval)
 
 
 def _interval(ground: Ground, profiles: Profiles, likely: Forecast) -> Interval:

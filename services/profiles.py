@@ -21,19 +21,22 @@ class Machine(Protocol):
 
     def fingerprint(self, device: Device, threads: int) -> Fingerprint: ...
 
-    def profile(self, device: Device, fingerprint: Fingerprint) -> DeviceProfile:
-        """A short one, made now."""
+    def profile(self, device: Device, fingerprint: Fingerprint, *, short: bool = True) -> DeviceProfile:
+        """Made now."""
         ...
 
 
+@dataclass(frozen=True)
 class Here:
-    """This machine."""
+    """This machine; ``tell`` hears of probes that did not end well."""
+
+    tell: Tell = lambda topic, line: None
 
     def fingerprint(self, device: Device, threads: int) -> Fingerprint:
         return fingerprint_here(device.kind, threads, precision_for(device.kind), device.hardware)
 
-    def profile(self, device: Device, fingerprint: Fingerprint) -> DeviceProfile:
-        return profile_device(device.kind, fingerprint, short=True)
+    def profile(self, device: Device, fingerprint: Fingerprint, *, short: bool = True) -> DeviceProfile:
+        return profile_device(device.kind, fingerprint, short=short, tell=lambda line: self.tell("profile", line))
 
 
 @dataclass(frozen=True)
@@ -62,6 +65,18 @@ def profiles_of(device: Device, machine: Machine, store: Store, tell: Tell) -> P
     if device.all_threads == device.threads:
         return Profiles(shared, shared)
     return Profiles(shared, _profile_of(device, device.all_threads, machine, store, tell))
+
+
+def full_profile_of(device: Device, machine: Machine, store: Store, tell: Tell, *, refit: bool) -> DeviceProfile:
+    """The device's profile as runs share it; made and kept where there is none, or only a short one."""
+    fingerprint = machine.fingerprint(device, device.threads)
+    known = find(store, fingerprint)
+    if known is not None and known.compiled is not None and not refit:
+        return known
+    tell("profile", f"probing {device.hardware} with {count_threads(device.threads)}; this takes some minutes")
+    made = machine.profile(device, fingerprint, short=False)
+    keep(store, made)
+    return made
 
 
 def _profile_of(device: Device, threads: int, machine: Machine, store: Store, tell: Tell) -> DeviceProfile:

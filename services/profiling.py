@@ -11,27 +11,18 @@ from nas.candidate import describe as describe_candidate
 from nas.catalogue import find_device
 from nas.cost import FLOP_CONVENTION, Cost, kv_bytes_per_token, latency_ms_per_kb
 from nas.errors import SpecError
-from nas.measure.calibrate import profile_device
 from nas.measure.probe import Probe, ProbeRequest, probe
 from nas.measure.tracer import Tracer
 from nas.plan import Layout, fastest
 from nas.ports import Store
 from nas.units import format_bytes, format_count, format_flops, format_seconds
 from services.device import Device, device_here, is_kind
-from services.profiles import Here, Tell, count_threads, describe, find, keep
+from services.profiles import Here, Tell, count_threads, describe, find, full_profile_of, keep
 
 
 def device_profile(store: Store, name: str, parallel: int, tell: Tell, *, refit: bool) -> DeviceProfile:
     """The full profile of a device of this machine; made when it is not there, or only a short one is."""
-    device = device_here(name, parallel)
-    fingerprint = Here().fingerprint(device, device.threads)
-    known = find(store, fingerprint)
-    if known is not None and known.compiled is not None and not refit:
-        return known
-    tell("profile", f"probing {device.hardware} with {count_threads(device.threads)}; this takes some minutes")
-    made = profile_device(device.kind, fingerprint, tell=lambda line: tell("profile", line))
-    keep(store, made)
-    return made
+    return full_profile_of(device_here(name, parallel), Here(tell), store, tell, refit=refit)
 
 
 def describe_profile(profile: DeviceProfile) -> list[str]:

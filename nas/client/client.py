@@ -36,11 +36,14 @@ from nas.client.models import (
     Events,
     ExportInfo,
     ExportState,
+    ForecastInfo,
     Front,
     Generated,
     Hypervolume,
     LedgerLines,
     Me,
+    ProfileJob,
+    ProfileJobs,
     Requests,
     ScaledCandidate,
     SearchDetail,
@@ -53,7 +56,7 @@ from nas.client.models import (
     Version,
     Workers,
 )
-from nas.errors import ExportError, UnreachableError
+from nas.errors import ExportError, ProfileError, UnreachableError
 from nas.records import (
     AttemptRecord,
     CandidateRecord,
@@ -116,6 +119,10 @@ class Client:
     def validate(self, spec: Mapping[str, Any]) -> Validated:
         """What a search would be; raises `SpecError`."""
         return self._post(Validated, "/searches", json={"spec": dict(spec)}, params={"validate_only": True})
+
+    def forecast(self, spec: Mapping[str, Any], device: str = "") -> ForecastInfo:
+        """What a search would do, on the spec's device or another; raises `StateError` for one without a profile."""
+        return self._post(ForecastInfo, "/forecasts", json={"spec": dict(spec), "device": device}, timeout=330.0)
 
     def searches(self, states: Iterable[SearchState] = ()) -> Iterator[SearchSummary]:
         """The newest first."""
@@ -280,6 +287,35 @@ class Client:
 
     def devices(self) -> Devices:
         return self._get(Devices, "/devices")
+
+    def profile(
+        self, device: str = "auto", full: bool = False, *, parallel: int = 1, refit: bool = False
+    ) -> ProfileJob:
+        """Has a device profiled, which takes minutes; `profiled` waits for it.
+
+        Args:
+            full: a short profile will not do.
+            parallel: runs that share the machine's threads, as in a spec.
+            refit: none that is there will do; a full one is made.
+        """
+        body = {"device": device, "full": full, "parallel": parallel, "refit": refit}
+        return self._post(ProfileJob, "/profiles", json=body)
+
+    def profile_job(self, job_id: str) -> ProfileJob:
+        return self._get(ProfileJob, f"/profiles/{job_id}")
+
+    def profile_jobs(self) -> list[ProfileJob]:
+        """Since the server began."""
+        return self._get(ProfileJobs, "/profiles").profiles
+
+    def profiled(self, job: ProfileJob) -> ProfileJob:
+        """Waits until a device is profiled. Raises `ProfileError`."""
+        while job.state == "running":
+            time.sleep(0.5)
+            job = self.profile_job(job.id)
+        if job.state == "failed":
+            raise ProfileError(job.detail)
+        return job
 
     def workers(self) -> Workers:
         return self._get(Workers, "/workers")

@@ -33,6 +33,15 @@ SESSION_COOKIE = "nas_session"
 Scope = Literal["read", "write", "admin"]
 SCOPES: tuple[Scope, ...] = ("read", "write", "admin")
 """Each holds those before it."""
+JobState = Literal["running", "done", "failed"]
+
+EXAMPLE = {
+    "name": "austen",
+    "corpus": "austen",
+    "space": "llama-tiny",
+    "budget": {"total": {"compute": "20TFLOP"}, "candidate": {"compute": "1TFLOP"}, "final": 0.3},
+}
+"""Of a spec."""
 
 
 class _Sent(BaseModel):
@@ -61,16 +70,7 @@ class Problem(BaseModel):
 class NewSearch(_Sent):
     """``agreed``: text may be repeated more than 16 times."""
 
-    spec: dict[str, Any] = Field(
-        examples=[
-            {
-                "name": "austen",
-                "corpus": "austen",
-                "space": "llama-tiny",
-                "budget": {"total": {"compute": "20TFLOP"}, "candidate": {"compute": "1TFLOP"}, "final": 0.3},
-            }
-        ]
-    )
+    spec: dict[str, Any] = Field(examples=[EXAMPLE])
     agreed: bool = False
 
 
@@ -104,6 +104,81 @@ class Validated(BaseModel):
 
     spec: dict[str, Any]
     knobs: int = Field(description="of its space")
+
+
+class NewForecast(_Sent):
+    """``device`` is instead of the spec's: one that the server has, or one of the catalogue, like rtx-4090."""
+
+    spec: dict[str, Any] = Field(examples=[EXAMPLE])
+    device: str = Field(default="", max_length=200, examples=["cpu"])
+
+
+class Expected(BaseModel):
+    """``low`` and ``high`` where the device was not measured."""
+
+    predicted: float | None
+    low: float | None
+    high: float | None
+
+
+class Fitting(BaseModel):
+    """A candidate that keeps every limit: its id by content, what it is in words, the FLOPs of its training, and its
+    predicted peak memory."""
+
+    id: str
+    words: str
+    params: int
+    train_flops: int
+    memory_bytes: int
+
+
+class Broken(BaseModel):
+    """A limit, the share of the drawn candidates that break it, and by how much the nearest of them does."""
+
+    limit: str = Field(examples=["params"])
+    share: float
+    nearest: str = Field(examples=["params: needs 1.2M, allowed 1M (+20%)"])
+
+
+class Fits(BaseModel):
+    """Candidates that keep every limit. ``size``: combinations of the space's values, those that differ only within
+    ranges counted as one; ``number``: of these, estimated; ``broken``: what the others break."""
+
+    size: float
+    number: float
+    cheapest: Fitting
+    largest: Fitting | None
+    broken: list[Broken]
+
+
+class Note(BaseModel):
+    topic: str = Field(examples=["corpus"])
+    line: str = Field(examples=["austen: 2.98 MiB train, 456 KiB validation, 423 KiB test"])
+
+
+class ForecastInfo(BaseModel):
+    """What a search would do; nothing was trained for it.
+
+    ``full_trainings``: how many candidates the budget could train to the end; ``epochs``: over the corpus, of the
+    dial's run; ``dial`` and ``largest``: knobs of the baselines, where such a candidate fits; ``refused``: why a device
+    as slow as its estimate allows would refuse the search; ``notes``: what else a command would say.
+    """
+
+    device: str
+    fingerprint: str
+    estimated: bool
+    binding: str
+    full_trainings: Expected
+    seconds: Expected
+    admitted_share: float
+    epochs: float
+    final_epochs: float
+    dial: dict[str, Any] | None
+    largest: dict[str, Any] | None
+    dial_plan: dict[str, Any] | None
+    fits: Fits
+    refused: str
+    notes: list[Note]
 
 
 class SearchPage(BaseModel):
@@ -244,6 +319,34 @@ class DeviceInfo(BaseModel):
 
 class Devices(BaseModel):
     devices: list[DeviceInfo]
+
+
+class NewProfile(_Sent):
+    """``parallel``: runs that share the machine's threads, as in a spec; ``full``: make a full one where only a short
+    one is there, which takes minutes; ``refit``: make a full one whatever is there."""
+
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    parallel: int = Field(default=1, ge=1, le=1024)
+    full: bool = False
+    refit: bool = False
+
+
+class ProfileJob(BaseModel):
+    """A worker that profiles a device, or waits until nothing is trained on it. ``device`` is a kind, or auto;
+    ``detail`` says why it failed; ``fingerprint``, once it is done, of the profile that is among the devices."""
+
+    id: str
+    device: str
+    parallel: int
+    full: bool
+    refit: bool
+    state: JobState
+    detail: str = ""
+    fingerprint: str = ""
+
+
+class ProfileJobs(BaseModel):
+    profiles: list[ProfileJob]
 
 
 class NewToken(_Sent):

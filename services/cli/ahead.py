@@ -10,8 +10,9 @@ from nas.errors import CancelledError, SpecError
 from services.cli.output import tell
 
 if TYPE_CHECKING:
-    from nas.forecast import Forecast
-    from services.forecasting import Interval
+    from nas.client.client import Client
+    from nas.client.models import ForecastInfo
+    from nas.forecast import Forecast, Interval
 
 
 def agree(found: "Forecast", yes: bool) -> None:
@@ -51,6 +52,46 @@ def foretell(found: "Forecast", show: Callable[[str, str], None], interval: "Int
         if interval.refused:
             show("warning", f"within the estimate the search may also be refused: {interval.refused}")
         show("estimated", f"all of this is from the data sheet of {interval.device}; nothing was measured")
+
+
+def ask_forecast(
+    client: "Client", spec: Mapping[str, Any], device: str, show: Callable[[str, str], None]
+) -> dict[str, Any]:
+    """Shows the forecast of a server; that as data, as `services.forecasting.Outlook.to_dict`."""
+    sent = client.forecast(spec, device)
+    for note in sent.notes:
+        show(note.topic, note.line)
+    likely, interval = _received(sent)
+    foretell(likely, show, interval)
+    return sent.model_dump(exclude={"notes"})
+
+
+def _received(sent: "ForecastInfo") -> "tuple[Forecast, Interval | None]":
+    """What a server foresees, as far as it is shown."""
+    from nas.forecast import Forecast, Interval
+
+    trainings, seconds = sent.full_trainings, sent.seconds
+    likely = Forecast(
+        binding=sent.binding,
+        full_trainings=_number(trainings.predicted),
+        admitted_share=sent.admitted_share,
+        dial=sent.dial,
+        largest=sent.largest,
+        dial_plan=None,
+        epochs=sent.epochs,
+        final_epochs=sent.final_epochs,
+        seconds=_number(seconds.predicted),
+        reference=(),
+    )
+    if not sent.estimated:
+        return likely, None
+    of_trainings, of_seconds = ((_number(own.low), _number(own.high)) for own in (trainings, seconds))
+    return likely, Interval(sent.device, of_trainings, of_seconds, sent.refused)
+
+
+def _number(sent: float | None) -> float:
+    """JSON knows nothing infinite."""
+    return math.inf if sent is None else sent
 
 
 def _pays(found: "Forecast", interval: "Interval | None") -> str:

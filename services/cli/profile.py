@@ -6,10 +6,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from services.cli import remote
 from services.cli.access import find_candidate, opened, opened_here
 from services.cli.output import TableOrJson, emit_json, emit_lines, tell
+from services.home import home
 
 if TYPE_CHECKING:
+    from nas.calibration import DeviceProfile
     from nas.candidate import Candidate
     from nas.cost import Cost
     from nas.measure.modules import ModuleRow
@@ -33,18 +36,38 @@ def device(
     refit: Annotated[bool, typer.Option("--refit", help="Probe again, though it is known.")] = False,
     output: TableOrJson = "table",
 ) -> None:
-    """Probe this machine's device, so that memory and time are predicted as well as they can be.
+    """Probe the device of this machine, or of a server, so that memory and time are predicted as well as they can be.
 
     Example: nas profile device --refit
     """
-    from services.profiling import describe_profile, device_profile
+    if address := remote.server(home()):
+        found = _profile_there(address, name, parallel, refit=refit)
+    else:
+        from services.profiling import device_profile
 
-    with opened_here() as (_, store):
-        found = device_profile(store, name, parallel, tell, refit=refit)
+        with opened_here() as (_, store):
+            found = device_profile(store, name, parallel, tell, refit=refit)
     if output == "json":
         emit_json({"key": found.fingerprint.key, **found.to_dict()})
     else:
+        from services.profiling import describe_profile
+
         emit_lines(describe_profile(found))
+
+
+def _profile_there(address: str, name: str, parallel: int, *, refit: bool) -> "DeviceProfile":
+    """By a worker of a server; Ctrl-C only stops waiting for it."""
+    from nas.calibration import DeviceProfile
+
+    with remote.client(home(), address) as client:
+        job = client.profile(name, full=True, parallel=parallel, refit=refit)
+        tell("profile", f"{job.id} of {address}: waits until nothing is trained there, and takes minutes if it is new")
+        made = client.profiled(job)
+        return next(
+            DeviceProfile.from_dict(own.profile)
+            for own in client.devices().devices
+            if own.fingerprint == made.fingerprint
+        )
 
 
 @profile.command()

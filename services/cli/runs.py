@@ -1,7 +1,7 @@
 """Commands that start something: searches, single runs, plans."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from enum import StrEnum
@@ -11,11 +11,20 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from nas.document import read_file
-from nas.errors import CancelledError, CorpusError, InfeasibleError, LeaseError, NotFoundError, SpecError, StateError
+from nas.errors import (
+    CancelledError,
+    CorpusError,
+    InfeasibleError,
+    LeaseError,
+    NasError,
+    NotFoundError,
+    SpecError,
+    StateError,
+)
 from nas.records import RequestKind, SearchState
 from services.cli import remote
 from services.cli.access import find_search, opened, opened_here
-from services.cli.ahead import agree, foretell
+from services.cli.ahead import agree, ask_forecast, foretell
 from services.cli.output import Format, Output, TableOrJson, emit_json, emit_lines, print_topic, say, tell
 from services.cli.progress import Progress
 from services.home import home as here
@@ -313,11 +322,16 @@ def forecast(
 
     Example: nas forecast search.yaml --device rtx-4090
     """
+    show = tell if output == "json" else print_topic
+    if address := remote.server(here()):
+        found_there = _forecast_there(address, spec, device, show)
+        if output == "json":
+            emit_json(found_there)
+        return
     from nas.spec import load_spec
     from services.forecasting import look_ahead, target
 
     read = load_spec(spec)
-    show = tell if output == "json" else print_topic
     with nullcontext() if device else _located(spec, missing="device"):
         aim = target(device or read.device, read.method.parallel)
     with opened_here() as (home, store), _located(spec):
@@ -325,6 +339,22 @@ def forecast(
     foretell(found.likely, show, found.interval)
     if output == "json":
         emit_json(found.to_dict())
+
+
+def _forecast_there(address: str, spec: Path, device: str, show: Callable[[str, str], None]) -> dict[str, Any]:
+    """By a server, which gets the texts for it. Complaints are as they are here."""
+    from services.cli.packing import packed, read
+
+    raw, base, located = read(str(spec))
+    with remote.client(here(), address) as client:
+        with located():
+            sent = packed(raw, base, client, upload=True)
+        try:
+            return ask_forecast(client, sent, device, show)
+        except NasError as error:
+            named = isinstance(error, NotFoundError) or (isinstance(error, SpecError) and error.field == "device")
+            with nullcontext() if device and named else _located(spec, missing="device"):
+                raise
 
 
 def spaces(output: Output = Format.TABLE) -> None:

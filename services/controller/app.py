@@ -20,7 +20,9 @@ from services.controller.routes import (
     corpora,
     events,
     exports,
+    forecasts,
     health,
+    profiles,
     searches,
     tokens,
 )
@@ -47,6 +49,7 @@ def create_app(service: Service, reconciles: bool = True) -> FastAPI:
             reconciler.end()
             service.dispatcher.drain()
         service.exports.close()
+        service.profiling.close()
 
     app = _Application(
         title="nas",
@@ -62,7 +65,7 @@ def create_app(service: Service, reconciles: bool = True) -> FastAPI:
     app.state.ready = lambda: {"searches": reconciler.state, "ray": service.dispatcher.state()} if reconciles else {}
     problems.install(app)
     api = APIRouter(prefix=API)
-    for own in (searches, candidates, analysis, events, exports, catalogue, corpora, tokens):
+    for own in (searches, forecasts, candidates, analysis, events, exports, catalogue, profiles, corpora, tokens):
         api.include_router(own.router)
     app.include_router(api)
     app.include_router(health.router)

@@ -3,7 +3,9 @@
 import logging
 import os
 import signal
+import threading
 import time
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
@@ -11,12 +13,17 @@ from typing import Any
 import ray
 
 from nas.client.models import ScaledCandidate, WorkerInfo
-from nas.errors import NasError, StateError
+from nas.errors import NasError, RefusedError, StateError
 from services.home import Home
 from services.worker import actor
 
 log = logging.getLogger(__name__)
-GENERATE_SECONDS, SCALE_SECONDS, EXPORT_SECONDS, ANSWER_SECONDS = 120.0, 120.0, 600.0, 3.0
+GENERATE_SECONDS, SCALE_SECONDS, EXPORT_SECONDS, FORECAST_SECONDS = 120.0, 120.0, 600.0, 300.0
+ANSWER_SECONDS = 3.0
+FORECASTS = 2
+"""At a time: each takes a process with torch."""
+TURN_SECONDS = 10.0
+"""That a forecast waits for its turn."""
 OTHER_CLUSTER = "WrongClusterID"
 """In what Ray says to one who was connected to a head that has been replaced."""
 SPARE_SECONDS = 20.0
@@ -71,6 +78,15 @@ class NoRay:
     def generate(self, search_id: str, number: int, prompt: str, tokens: int, temperature: float, seed: int) -> str:
         raise StateError("this server has no workers")
 
+    def forecast(self, spec: Mapping[str, Any], device: str) -> dict[str, Any]:
+        raise StateError("this server has no workers")
+
+    def kind(self, device: str) -> str:
+        raise StateError("this server has no workers")
+
+    def profile(self, device: str, parallel: int, *, full: bool, refit: bool) -> str:
+        raise StateError("this server has no workers")
+
 
 class RayDispatcher:
     """On the Ray that this process is connected to; ``cluster``: one of several machines, that was there before.
@@ -83,6 +99,7 @@ class RayDispatcher:
         self._home, self._cluster = home, cluster
         self._drivers: dict[str, _Driver] = {}
         self._asking = ThreadPoolExecutor(1, thread_name_prefix="ray")
+        self._forecasts = threading.BoundedSemaphore(FORECASTS)
         self.lost = ""
         if cluster:
             actor.forget_idle(IDLE_SECONDS)
@@ -189,8 +206,26 @@ class RayDispatcher:
         archive, compared = _got(actor.export.remote(self._home, search_id, number), EXPORT_SECONDS)
         return bytes(archive), str(compared)
 
+    def forecast(self, spec: Mapping[str, Any], device: str) -> dict[str, Any]:
+        if not self._forecasts.acquire(timeout=TURN_SECONDS):
+            raise RefusedError(f"forecasts: must be at most {FORECASTS} at a time", retry_after=TURN_SECONDS)
+        try:
+            found: dict[str, Any] = _got(actor.ask_forecast(self._home, self._cluster, spec, device), FORECAST_SECONDS)
+        finally:
+            self._forecasts.release()
+        return found
 
-def _got(answer: Any, seconds: float) -> Any:
+    def kind(self, device: str) -> str:
+        if device != "auto":
+            return device
+        return "cuda" if any(own.resources.get("GPU") for own in self.workers() if own.alive) else "cpu"
+
+    def profile(self, device: str, parallel: int, *, full: bool, refit: bool) -> str:
+        asked = actor.ask_profile(self._home, self._cluster, device, parallel, full=full, refit=refit)
+        return str(_got(asked, None))
+
+
+def _got(answer: Any, seconds: float | None) -> Any:
     """What a task gives; its errors, and `StateError` for one that takes too long."""
     try:
         return ray.get(answer, timeout=seconds)

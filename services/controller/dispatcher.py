@@ -1,6 +1,7 @@
 """What a controller needs of processes elsewhere."""
 
-from typing import Protocol
+from collections.abc import Mapping
+from typing import Any, Protocol
 
 from nas.client.models import ScaledCandidate, WorkerInfo
 
@@ -50,4 +51,19 @@ class Dispatcher(Protocol):
 
     def generate(self, search_id: str, number: int, prompt: str, tokens: int, temperature: float, seed: int) -> str:
         """Text by a trained candidate, whose record the caller has looked at."""
+        ...
+
+    def forecast(self, spec: Mapping[str, Any], device: str) -> dict[str, Any]:
+        """What a search would do (see `services.worker.ahead.foretell`), by a spec that was admitted.
+
+        Raises `StateError` for a device without a profile, and `RefusedError` where too many are asked for at a time.
+        """
+        ...
+
+    def kind(self, device: str) -> str:
+        """``cpu`` or ``cuda``, where a device is named by its kind or is ``auto``."""
+        ...
+
+    def profile(self, device: str, parallel: int, *, full: bool, refit: bool) -> str:
+        """Has a device profiled (see `services.worker.ahead.profile`); its fingerprint."""
         ...

@@ -12,6 +12,7 @@ from nas.adapters.sql.tokens import Tokens
 from services.controller.completed import Completed
 from services.controller.dispatcher import Dispatcher
 from services.controller.exports import Exports
+from services.controller.profiling import Profiling
 from services.controller.rates import Rates
 from services.controller.settings import Settings
 from services.controller.volumes import Volumes
@@ -33,6 +34,7 @@ class Service:
     completed: Completed = field(init=False)
     volumes: Volumes = field(init=False)
     exports: Exports = field(init=False)
+    profiling: Profiling = field(init=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "reader", Reader(self.store))
@@ -41,6 +43,7 @@ class Service:
         object.__setattr__(self, "completed", Completed(self.reader))
         object.__setattr__(self, "volumes", Volumes(self.store, self.reader, self.completed))
         object.__setattr__(self, "exports", Exports(self.home.exports, self.dispatcher))
+        object.__setattr__(self, "profiling", Profiling(self.dispatcher))
 
     def nudge(self) -> None:
         for own in self.nudges:

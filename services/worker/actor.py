@@ -8,6 +8,7 @@ import shutil
 import threading
 import time
 import uuid
+from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any
 
@@ -24,6 +25,7 @@ ANSWER_SECONDS = 2.0
 """That an actor has to answer."""
 LINGER_SECONDS = 30.0
 """That an actor lives on after its run, for whoever waits to hear how it ended, and to end it."""
+THREADS = "OMP_NUM_THREADS"
 PREFIX = "driver-of-a-server-"
 """Of the names of actors that a server makes."""
 
@@ -32,15 +34,16 @@ PREFIX = "driver-of-a-server-"
 class DriverActor:
     """`services.worker.driving.Driving`. Nothing restarts it but whoever wants the search to go on."""
 
-    def __init__(self) -> None:
+    def __init__(self, threads: str | None) -> None:
         from services.logs import configure
         from services.worker.driving import Driving
 
         configure()
-        self._driving = Driving()
+        self._driving, self._threads = Driving(), threads
 
     def drive(self, home: Home, search_id: str, cluster: bool, patient: bool, last: bool = False) -> None:
         """``last``: the actor ends itself afterwards, since nobody else will."""
+        _allow(self._threads)
         try:
             self._driving.drive(home, search_id, cluster=cluster, patient=patient)
         finally:
@@ -67,10 +70,25 @@ def start(home: Home, search_id: str, *, cluster: bool, patient: bool) -> tuple[
 
 
 def _made(name: str, home: Home, cluster: bool, **options: Any) -> Any:
+    options |= {"name": name, "max_concurrency": 3, **_where(home, cluster)}
+    return DriverActor.options(**options).remote(os.environ.get(THREADS))  # type: ignore[attr-defined]
+
+
+def _where(home: Home, cluster: bool) -> dict[str, Any]:
+    """Options of what opens the database."""
     if cluster and home.database.startswith("sqlite"):  # which only this machine can open
         here = ray.get_runtime_context().get_node_id()
-        options["scheduling_strategy"] = NodeAffinitySchedulingStrategy(here, soft=False)
-    return DriverActor.options(name=name, max_concurrency=3, **options).remote()  # type: ignore[attr-defined]
+        return {"scheduling_strategy": NodeAffinitySchedulingStrategy(here, soft=False)}
+    return {}
+
+
+def _allow(threads: str | None) -> None:
+    """As many threads as whoever started this allows: to what reserves no processor Ray says 1. To be called after
+    heavy imports, whose own threads are to stay that few."""
+    if threads is None:
+        os.environ.pop(THREADS, None)
+    else:
+        os.environ[THREADS] = threads
 
 
 def end(name: str) -> None:
@@ -145,3 +163,33 @@ def export(home: Home, search_id: str, number: int) -> tuple[bytes, str]:
     from services.worker.writing import export as exported
 
     return exported(home, search_id, number)
+
+
+@ray.remote(num_cpus=0, max_retries=0)
+def forecast(home: Home, spec: dict[str, Any], device: str, cluster: bool, threads: str | None) -> dict[str, Any]:
+    """What a search would do."""
+    from services.worker.ahead import foretell
+
+    _allow(threads)
+    return foretell(home, spec, device, cluster)
+
+
+@ray.remote(num_cpus=0, max_retries=0)
+def profile(home: Home, device: str, parallel: int, full: bool, refit: bool, cluster: bool, threads: str | None) -> str:
+    """Profiles a device where that is not done yet; the fingerprint."""
+    from services.worker.ahead import profile as profiled
+
+    _allow(threads)
+    return profiled(home, device, parallel, full=full, refit=refit, cluster=cluster)
+
+
+def ask_forecast(home: Home, cluster: bool, spec: Mapping[str, Any], device: str) -> Any:
+    """A forecast to come."""
+    task = forecast.options(**_where(home, cluster))
+    return task.remote(home, dict(spec), device, cluster, os.environ.get(THREADS))
+
+
+def ask_profile(home: Home, cluster: bool, device: str, parallel: int, *, full: bool, refit: bool) -> Any:
+    """A fingerprint to come."""
+    task = profile.options(**_where(home, cluster))
+    return task.remote(home, device, parallel, full, refit, cluster, os.environ.get(THREADS))

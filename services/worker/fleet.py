@@ -7,6 +7,7 @@ import time
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import ray
@@ -91,32 +92,45 @@ class Fleet:
 
     def fingerprint(self, device: Device, threads: int) -> Fingerprint:
         """As `services.profiles.Here.fingerprint`, of a machine with that device."""
-        found: Fingerprint = self._there(device, Here().fingerprint, device, threads)
+        needs = (
+            {"num_cpus": 0} if device.kind == "cpu" else {"num_cpus": 0, "num_gpus": 0.01}
+        )  # beside what trains there
+        found: Fingerprint = self._there(device, needs, Here().fingerprint, device, threads)
         return found
 
-    def profile(self, device: Device, fingerprint: Fingerprint) -> DeviceProfile:
+    def profile(self, device: Device, fingerprint: Fingerprint, *, short: bool = True) -> DeviceProfile:
         """As `services.profiles.Here.profile`, on a machine with that device."""
-        found: DeviceProfile = self._there(device, Here().profile, device, fingerprint)
+        function = partial(Here().profile, short=short)
+        found: DeviceProfile = self._there(device, all_of(device), function, device, fingerprint)
         return found
 
-    def _there(self, device: Device, function: Callable[..., Any], *arguments: Any) -> Any:
+    def _there(self, device: Device, needs: Mapping[str, Any], function: Callable[..., Any], *arguments: Any) -> Any:
         """What a function gives on a machine with that device."""
         node = self.with_hardware(device)[0]
-        needs = {"num_cpus": device.all_threads} if device.kind == "cpu" else {"num_cpus": 1, "num_gpus": 1}
         there = NodeAffinitySchedulingStrategy(node.id, soft=False)
-        task = ray.remote(_call).options(max_retries=0, scheduling_strategy=there, **needs)
-        try:
-            return ray.get(task.remote(function, *arguments))
-        except ray.exceptions.RayTaskError as error:
-            raise NasError(f"{node.host} cannot be profiled: {str(error).splitlines()[-1]}") from error
-        except ray.exceptions.RayError as error:
-            raise StateError(f"{node.host} was lost while it was profiled: {error}") from error
+        return reserved(node.host, {**needs, "scheduling_strategy": there}, function, *arguments)
 
     def check_storage(self, storage: str) -> None:
         """Raises `StateError` where several machines have no files in common."""
         hosts = sorted({node.host for node in self.nodes()})
         if len(hosts) > 1 and not storage:
             raise StateError(f"the machines {', '.join(hosts)} must share files: set NAS_STORAGE to a folder or URL")
+
+
+def all_of(device: Device) -> dict[str, Any]:
+    """What Ray is to reserve for a function that has a device to itself."""
+    return {"num_cpus": device.all_threads} if device.kind == "cpu" else {"num_cpus": 1, "num_gpus": 1}
+
+
+def reserved(host: str, options: Mapping[str, Any], function: Callable[..., Any], *arguments: Any) -> Any:
+    """What a function gives on the machine ``host``, once it has what its options reserve."""
+    task = ray.remote(_call).options(max_retries=0, **options)
+    try:
+        return ray.get(task.remote(function, *arguments))
+    except ray.exceptions.RayTaskError as error:
+        raise NasError(f"{host} cannot be profiled: {str(error).splitlines()[-1]}") from error
+    except ray.exceptions.RayError as error:
+        raise StateError(f"{host} was lost while it was profiled: {error}") from error
 
 
 def _call(function: Callable[..., Any], *arguments: Any) -> Any:

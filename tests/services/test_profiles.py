@@ -32,9 +32,10 @@ class Bench:
     def fingerprint(self, device: Device, threads: int) -> Fingerprint:
         return replace(FINGERPRINT, name=device.hardware, threads=threads, torch=self.torch)
 
-    def profile(self, device: Device, fingerprint: Fingerprint) -> DeviceProfile:
+    def profile(self, device: Device, fingerprint: Fingerprint, *, short: bool = True) -> DeviceProfile:
         self.made.append(fingerprint)
-        return replace(profile_of(), fingerprint=fingerprint)
+        made = replace(profile_of(), fingerprint=fingerprint)
+        return made if short else replace(made, compiled=made.eager)
 
 
 def told(store: SqlStore, bench: Bench, device: Device = DEVICE) -> tuple[Profiles, list[str]]:

@@ -6,7 +6,7 @@ import pytest
 from nas.appraise import Appraiser
 from nas.data.texts import Texts
 from nas.errors import InfeasibleError
-from nas.forecast import SAMPLES, Forecast, allowance, final_allowance, forecast
+from nas.forecast import SAMPLES, Forecast, allowance, final_allowance, fits, forecast
 from nas.plan import Allowance, Speed
 from nas.space import Space, load_space
 from nas.spec import SearchSpec
@@ -169,3 +169,60 @@ def test_the_baselines_are_admitted(tiny_texts: Texts) -> None:
 def test_when_nothing_fits_it_says_what_it_would_take(tiny_texts: Texts, changes: dict[str, Any], message: str) -> None:
     with pytest.raises(InfeasibleError, match=message):
         foresee(tiny_texts, spec_of(**changes), SPEED)
+
+
+# --- what fits ---
+
+LIMITED = {"params": "30k", "weight_bytes": "50KiB"}
+KNOBS = [name for name in SPACE["knobs"] if name != "matrix_rate"]
+
+
+def test_the_ends_of_what_fits(tiny_texts: Texts) -> None:
+    """Nothing in the whole space that fits is cheaper; the largest is the baseline."""
+    spec = spec_of(limits=LIMITED, space={"knobs": {name: SPACE["knobs"][name] for name in KNOBS}})
+    found, space, appraiser = foresee(tiny_texts, spec)
+    own, grant = fits(spec, space, appraiser, found), allowance(spec)
+    everything = [space.decode(knobs) for knobs in space.grid(*KNOBS)]
+    admitted = [candidate for candidate in everything if appraiser.admits(candidate, grant)]
+    by_id = {candidate.id: candidate for candidate in admitted}
+    least = min(appraiser.cost(candidate).flops_per_byte for candidate in admitted)
+    assert appraiser.cost(by_id[own.cheapest.id]).flops_per_byte == least
+    assert found.largest is not None and own.largest is not None
+    assert own.largest.id == space.decode(found.largest).id and own.largest.params > own.cheapest.params
+    for end in (own.cheapest, own.largest):
+        plan = appraiser.plan(by_id[end.id], grant)
+        assert (end.train_flops, end.memory_bytes) == (plan.train_flops, plan.memory_bytes)
+        assert end.words.startswith(f"{by_id[end.id].architecture.depth} layers, width ")
+
+
+def test_how_many_fit(tiny_texts: Texts) -> None:
+    """Ranges count as one: what differs only within them costs the same."""
+    spec = spec_of(limits=LIMITED)
+    found, space, appraiser = foresee(tiny_texts, spec)
+    own = fits(spec, space, appraiser, found)
+    grid = [space.decode(knobs) for knobs in space.grid(*KNOBS)]
+    assert math.isinf(space.size) and own.size == len(grid)
+    share = sum(appraiser.admits(candidate, allowance(spec)) for candidate in grid) / len(grid)
+    assert own.number == found.admitted_share * own.size
+    assert own.number / own.size == pytest.approx(share, abs=0.1)
+
+
+@pytest.mark.parametrize(
+    ("changes", "limits"),
+    [
+        ({"limits": {}, "budget": budget_of("300GFLOP", "30GFLOP")}, []),
+        ({"limits": {"params": "30k"}, "budget": budget_of("300GFLOP", "30GFLOP")}, ["params"]),
+        ({"limits": LIMITED, "budget": budget_of("300GFLOP", "30GFLOP")}, ["weight_bytes", "params"]),
+        ({"limits": {}, "budget": budget_of("3GFLOP", "150MFLOP")}, ["compute"]),
+    ],
+)
+def test_what_the_others_break(tiny_texts: Texts, changes: dict[str, Any], limits: list[str]) -> None:
+    spec = spec_of(**changes)
+    found, space, appraiser = foresee(tiny_texts, spec)
+    broken = fits(spec, space, appraiser, found).broken
+    assert [own.limit for own in broken] == limits
+    assert all(own.nearest.startswith(f"{own.limit}: needs ") for own in broken)
+    assert all(0 < own.share <= 1 - found.admitted_share for own in broken)
+    assert sum(own.share for own in broken) >= 1 - found.admitted_share or not limits, "each breaks at least one"
+    if limits == ["params"]:
+        assert broken[0].share == pytest.approx(1 - found.admitted_share)

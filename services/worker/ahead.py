@@ -11,7 +11,7 @@ from nas.adapters.sql.store import open_store
 from nas.calibration import DeviceProfile, Fingerprint
 from nas.errors import StateError
 from nas.spec import parse_spec
-from services.device import Device, device_here, is_kind
+from services.device import Device, backend_for, device_here, is_kind
 from services.forecasting import Target, look_ahead, target
 from services.home import Home
 from services.profiles import Here, Machine, count_threads, full_profile_of, profiles_of
@@ -38,11 +38,11 @@ class Known:
         return self.machine.fingerprint(device, threads)
 
     def profile(self, device: Device, fingerprint: Fingerprint, *, short: bool = True) -> DeviceProfile:
-        body = json.dumps({"device": device.kind, "parallel": self.parallel})
+        kind = backend_for(device.kind)
+        body = json.dumps({"device": kind, "parallel": self.parallel})
         raise StateError(
-            f"{device.hardware} with {count_threads(fingerprint.threads)} has no profile yet, and a forecast makes none; make "
-            f"one: nas profile device --device {device.kind} --parallel {self.parallel}, or POST /api/v1/profiles "
-            f"with {body}"
+            f"{device.hardware} with {count_threads(fingerprint.threads)} has no profile yet, and a forecast makes "
+            f"none; nas profile device --device {kind} --parallel {self.parallel} does, or POST /api/v1/profiles {body}"
         )
 
 

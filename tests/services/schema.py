@@ -136,6 +136,14 @@ TRAINED = VERSION | {
     "candidate": CANDIDATE["candidate"],
 }
 RANGE = {"predicted": MAYBE, "low": MAYBE, "high": MAYBE}
+FITTING = {"id": str, "words": str, "params": int, "train_flops": int, "memory_bytes": int}
+FITS = {
+    "size": float,
+    "number": float,
+    "cheapest": FITTING,
+    "largest": (FITTING, NoneType),
+    "broken": [{"limit": str, "share": float, "nearest": str}],
+}
 FORECAST = VERSION | {
     "device": str,
     "fingerprint": str,
@@ -149,6 +157,8 @@ FORECAST = VERSION | {
     "dial": (dict, NoneType),
     "largest": (dict, NoneType),
     "dial_plan": (PLAN, NoneType),
+    "fits": FITS,
+    "refused": str,
 }
 ESTIMATE = {"predicted": MAYBE, "low": MAYBE, "high": MAYBE, "method": str, "measured": MAYBE}
 PROFILED = VERSION | {

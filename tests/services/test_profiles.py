@@ -9,7 +9,7 @@ import pytest
 from nas.adapters.sql.store import SqlStore, open_store
 from nas.calibration import DeviceProfile, Fingerprint
 from services.device import Device
-from services.profiles import Profiles, find, keep, profiles_of
+from services.profiles import Profiles, find, full_profile_of, keep, profiles_of
 from tests.profiles import FINGERPRINT, profile_of
 
 DEVICE = Device("cpu", "a processor", threads=1, all_threads=4)
@@ -98,3 +98,25 @@ def test_what_is_estimated_is_in_no_record(store: SqlStore) -> None:
     with pytest.raises(ValueError, match="must be measured"):
         Profiles(guessed, guessed).to_dict()
     assert find(store, guessed.fingerprint) is None
+
+
+@pytest.mark.parametrize(
+    ("there", "refit", "made"),
+    [
+        ("none", False, True),
+        ("short", False, True),
+        ("full", False, False),
+        ("none", True, True),
+        ("short", True, True),
+        ("full", True, True),
+    ],
+)
+def test_when_a_full_profile_is_made(store: SqlStore, there: str, refit: bool, made: bool) -> None:
+    bench, lines = Bench(), list[str]()
+    before = replace(profile_of(), fingerprint=bench.fingerprint(DEVICE, 1), probes=3)
+    if there != "none":
+        keep(store, replace(before, compiled=before.eager) if there == "full" else before)
+    found = full_profile_of(DEVICE, bench, store, lambda topic, line: lines.append(line), refit=refit)
+    assert found.compiled is not None and find(store, found.fingerprint) == found
+    assert (bench.made == [found.fingerprint]) is made is (found.probes != 3)
+    assert lines == (["probing a processor with 1 thread; this takes some minutes"] if made else [])

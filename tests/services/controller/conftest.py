@@ -1,6 +1,7 @@
 """The application over a real database, asked without a network in between."""
 
-from collections.abc import Callable, Iterator
+import threading
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from services.controller.dispatch import NoRay
 from services.controller.service import Service
 from services.controller.settings import Settings
 from services.home import Home
+from services.worker.ahead import foretell, profile
 from tests.services.conftest import Finished
 
 SPEC: dict[str, Any] = {
@@ -60,6 +62,37 @@ class Server:
 
 
 @dataclass
+class Workers(NoRay):
+    """Does in this process what workers do before there is a search.
+
+    Attributes:
+        home: of the server.
+        free: whether nothing is trained; a device that is to be profiled waits for that.
+        stop: whether what profiles ends as nobody foresaw.
+    """
+
+    home: Home | None = None
+    free: threading.Event = field(default_factory=threading.Event)
+    stop: bool = False
+
+    def __post_init__(self) -> None:
+        self.free.set()
+
+    def forecast(self, spec: Mapping[str, Any], device: str) -> dict[str, Any]:
+        assert self.home is not None
+        return foretell(self.home, spec, device, cluster=False)
+
+    def kind(self, device: str) -> str:
+        return "cpu" if device == "auto" else device
+
+    def profile(self, device: str, parallel: int, *, full: bool, refit: bool) -> str:
+        assert self.home is not None and self.free.wait(60)
+        if self.stop:
+            raise OSError("the worker is gone")
+        return profile(self.home, device, parallel, full=full, refit=refit, cluster=False)
+
+
+@dataclass
 class Servers:
     """Makes applications, and ends them."""
 
@@ -69,7 +102,10 @@ class Servers:
 
     def __call__(self, url: str, settings: Settings | None = None, **given: Any) -> Server:
         home = Home(self.folder / "home", url, given.pop("storage", ""))
-        service = Service(home, self.open_(url), settings or Settings(), given.pop("dispatcher", NoRay()))
+        dispatcher = given.pop("dispatcher", NoRay())
+        if isinstance(dispatcher, Workers):
+            dispatcher.home = home
+        service = Service(home, self.open_(url), settings or Settings(), dispatcher)
         http = TestClient(create_app(service, reconciles=given.pop("reconciles", False)), "http://localhost", **given)
         http.__enter__()
         self.made.append(http)

@@ -27,6 +27,7 @@ NEEDS = {
     "GET /searches/{search_id}/report": "read", "GET /searches/{search_id}/events": "read",
     "GET /searches/{search_id}/events/stream": "read", "GET /searches/{search_id}/requests": "read",
     "GET /exports": "read", "GET /exports/{export_id}": "read", "GET /exports/{export_id}/archive": "read",
+    "GET /profiles": "read", "GET /profiles/{profile_id}": "read",
     # to change something, or to make workers work
     "POST /searches": "write", "DELETE /searches/{search_id}": "write", "POST /searches/{search_id}/pause": "write",
     "POST /searches/{search_id}/resume": "write", "POST /searches/{search_id}/stop": "write",
@@ -34,6 +35,7 @@ NEEDS = {
     "POST /searches/{search_id}/candidates": "write", "POST /searches/{search_id}/candidates/{number}/stop": "write",
     "POST /searches/{search_id}/candidates/{number}/generate": "write",
     "POST /searches/{search_id}/candidates/{number}/scale": "write", "POST /corpora": "write", "POST /exports": "write",
+    "POST /forecasts": "write", "POST /profiles": "write",
     # to let others in
     "GET /tokens": "admin", "POST /tokens": "admin", "DELETE /tokens/{token_id}": "admin",
 }  # fmt: skip
@@ -41,6 +43,8 @@ BODIES: dict[str, Any] = {
     "POST /searches": {"spec": SPEC},
     "POST /session": {"token": "nas_none"},
     "POST /tokens": {"name": "new"},
+    "POST /forecasts": {"spec": SPEC},
+    "POST /profiles": {},
     "POST /exports": {"search_id": "none", "number": 0},
     "POST /searches/{search_id}/candidates": {"architecture": {}},
     "POST /searches/{search_id}/candidates/{number}/generate": {},
@@ -50,7 +54,8 @@ BODIES: dict[str, Any] = {
 
 def asked(server: Server, route: str, **given: Any) -> int:
     method, path = route.split(" ")
-    path = path.format(search_id="none", number=0, token_id="none", export_id="none") if "{" in path else path
+    names = {own: "none" for own in ("search_id", "token_id", "export_id", "profile_id")}
+    path = path.format(number=0, **names) if "{" in path else path
     prefix = "" if path in ("/livez", "/readyz", "/metrics") else API
     body = {} if route == "POST /corpora" else {"json": BODIES[route]} if route in BODIES else {}
     return int(server.http.request(method, prefix + path, **body, **given).status_code)

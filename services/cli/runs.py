@@ -345,9 +345,9 @@ def _forecast_there(address: str, spec: Path, device: str, show: Callable[[str, 
     """By a server, which gets the texts for it. Complaints are as they are here."""
     from services.cli.packing import packed, read
 
-    raw, base, located = read(str(spec))
+    raw, base, _ = read(str(spec))
     with remote.client(here(), address) as client:
-        with located():
+        with _located(spec):
             sent = packed(raw, base, client, upload=True)
         try:
             return ask_forecast(client, sent, device, show)

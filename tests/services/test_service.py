@@ -9,16 +9,18 @@ import socket
 import subprocess
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
 
 from nas.adapters.sql.store import open_store
 from nas.errors import ExportError
+from nas.plan import Compiles
 from nas.records import CandidateState, SearchState
 from services.cli.main import OF_THIS_MACHINE
-from tests.services.driving import Done, Place, knows_this_machine, make_place
+from services.profiles import keep
+from tests.services.driving import PROFILE, Done, Place, knows_this_machine, make_place
 from tests.services.serving import Served, free_port, serving
 
 pytestmark = pytest.mark.timeout(900)  # several servers and searches each, also on a machine that others use
@@ -139,11 +141,87 @@ def test_a_spec_that_will_not_do_has_its_line(used: Used) -> None:
     assert done.code == 2 and "elsewhere.yaml:2: corpus: must be files: a server opens no addresses" in done.err
 
 
-def test_a_dry_run_submits_nothing(used: Used) -> None:
+def test_a_dry_run_submits_nothing_and_says_what_it_would_come_to(used: Used) -> None:
     before = used.run("ls", "-o", "id").out
     done = used.run("submit", "tiny.yaml", "--dry-run")
-    assert (done.code, done.out, done.err) == (0, "", f"{used.served.url} would take it\n")
+    assert (done.code, done.out) == (0, "")
+    _, *forecast, last = done.err.splitlines()
+    assert last == f"{used.served.url} would take it"
+    assert clockless(forecast) == clockless(used.run("forecast", "tiny.yaml").out.splitlines())
     assert used.run("ls", "-o", "id").out == before
+    used.user.write_spec("vain.yaml", limits="limits: {params: 1k}")
+    vain = used.run("submit", "vain.yaml", "--dry-run")
+    assert vain.code == 3 and "no candidate of" in vain.err and "would take it" not in vain.err
+
+
+def clockless(lines: list[str]) -> list[str]:
+    """Without the time of day, which the last line ends with."""
+    return [*lines[:-1], lines[-1].rpartition(", ")[0]]
+
+
+def test_a_forecast_is_the_same_there_as_on_the_server_s_machine(used: Used) -> None:
+    here, there = used.served.place, used.user
+    for place in (here, there):
+        place.write_spec("austen.yaml", corpus="corpus: austen", total="  total: {compute: 100GFLOP}")
+    for arguments in (("austen.yaml",), ("austen.yaml", "--device", "rtx-4090")):
+        asked, own = used.run("forecast", *arguments), here.run("forecast", *arguments)
+        assert (asked.code, asked.err) == (own.code, own.err) == (0, "")
+        lines = [done.out.splitlines() for done in (asked, own)]
+        assert clockless(lines[0]) == clockless(lines[1]) and len(lines[0]) > 7
+        asked, own = (run("forecast", *arguments, "-o", "json") for run in (used.run, here.run))
+        assert asked.out == own.out and asked.json["fits"]["cheapest"]["params"] > 0
+    asked, own = used.run("forecast", "tiny.yaml"), here.run("forecast", "tiny.yaml")
+    assert re.fullmatch(rf"corpus +\S+ KiB go to {used.served.url}\n", asked.err)
+    first, *rest = clockless(asked.out.splitlines())
+    assert rest == clockless(own.out.splitlines())[1:]
+    assert first.partition(": ")[2] == own.out.splitlines()[0].partition(": ")[2], "the same texts by another name"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "lines"),
+    [
+        (("--device", "rtx-409"), {}),
+        ((), {"device": "device: rtx-409"}),
+        ((), {"corpus": "corpus: none/*.txt"}),
+        ((), {"total": "  total: {compute: 300MFLOP}"}),
+        (("--device", "rtx-4090"), {"limits": "limits: {params: 5k}"}),
+        ((), {"limits": "limits: {parms: 1M}"}),
+    ],
+)
+def test_what_cannot_be_foreseen_is_said_as_it_is_here(
+    used: Used, arguments: tuple[str, ...], lines: dict[str, str]
+) -> None:
+    for place in (used.user, used.served.place):
+        place.write_spec("wrong.yaml", **lines)
+    asked, own = (run("forecast", "wrong.yaml", *arguments) for run in (used.run, used.served.place.run))
+    assert asked.code == own.code > 1 and asked.out == ""
+    said = own.err.splitlines()[-1].replace(str(used.served.place.folder), str(used.user.folder))
+    assert asked.err.splitlines()[-1] == said
+
+
+def test_a_profile_is_made_there_by_request(used: Used) -> None:
+    """A real one, short: without it there is no forecast, with it there is."""
+    database, key = f"sqlite:///{used.served.place.home / 'nas.db'}", PROFILE.fingerprint.key
+    with contextlib.closing(open_store(database)) as store, used.served.client() as client:
+        store.save_device_profile(key, {}, at=0.0)  # as if of another version
+        refused = used.run("forecast", "tiny.yaml")
+        assert refused.code == 1 and "has no profile yet, and a forecast makes none" in refused.err
+        dry = used.run("submit", "tiny.yaml", "--dry-run")
+        assert dry.code == 0 and "forecast   there is none: " in dry.err and dry.err.endswith(" would take it\n")
+        began = client.profile("cpu")
+        assert client.profile("auto").id == began.id or client.profile_job(began.id).state != "running"
+        made = client.profiled(began)
+        assert made.fingerprint == key and (store.device_profile(key) or {})["probes"] >= 8
+        assert key in [own.fingerprint for own in client.devices().devices]
+        assert used.run("forecast", "tiny.yaml").code == 0
+        full = replace(PROFILE, compiled=PROFILE.eager, compiles=Compiles(30.0, 1.25))
+        keep(store, full)
+    for options in ((), ("-o", "json")):
+        asked, own = (run("profile", "device", *options) for run in (used.run, used.served.place.run))
+        assert (asked.code, asked.out) == (own.code, own.out) and asked.code == 0
+        assert re.fullmatch(rf"profile    p_\w{{12}} of {used.served.url}: waits until nothing .*\n", asked.err)
+    absent = used.run("profile", "device", "--device", "tpu")
+    assert (absent.code, absent.out) == (2, "") and "nas: device: Input should be 'auto', 'cpu' or 'cuda'" in absent.err
 
 
 def test_pause_and_resume_and_cancel(used: Used) -> None:

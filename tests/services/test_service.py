@@ -220,6 +220,7 @@ def test_a_profile_is_made_there_by_request(used: Used) -> None:
         asked, own = (run("profile", "device", *options) for run in (used.run, used.served.place.run))
         assert (asked.code, asked.out) == (own.code, own.out) and asked.code == 0
         assert re.fullmatch(rf"profile    p_\w{{12}} of {used.served.url}: waits until nothing .*\n", asked.err)
+    knows_this_machine(database)
     absent = used.run("profile", "device", "--device", "tpu")
     assert (absent.code, absent.out) == (2, "") and "nas: device: Input should be 'auto', 'cpu' or 'cuda'" in absent.err
 

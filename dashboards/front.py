@@ -1,4 +1,8 @@
-"""The Pareto figure: loss against one cost, every candidate in its place."""
+"""The Pareto figure: loss against one cost, every candidate in its place.
+
+Its frame is traces without data, each with the part it stands for as ``meta``: the report fills it with one view, a page
+takes it once and fills it with columns, again and again.
+"""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -6,12 +10,13 @@ from typing import Any, TypeGuard
 
 import plotly.graph_objects as go
 
-from dashboards.labels import ORIGINS, STANDINGS, format_loss, format_value, marks, quantity
+from dashboards.labels import ORIGINS, SHORT, STANDINGS, format_loss, format_value, marks, quantity
 from dashboards.palette import (
     BLUE,
     COLOURS,
     GREEN,
     GREY,
+    ORANGE,
     SHAPES,
     SIGNS,
     Chart,
@@ -27,7 +32,6 @@ from nas.pareto import front_mask
 from nas.records import CandidateRecord, Origin
 
 TRAINED = (Standing.DOMINATED, Standing.FRONT)
-SHORT = {Standing.OPEN: "unfinished", Standing.LOST: "failed"}  # names of rows, where space is scarce
 HEADROOM = 0.25  # how far above all that finished a stopped candidate may still stand, as a share of their range
 ROW = 0.055  # height of a row of candidates without a loss, as a share of the figure
 
@@ -60,6 +64,75 @@ def pareto(view: SearchView, cost: str | None = None) -> Chart | None:
 def paretos(view: SearchView) -> list[Chart]:
     """Loss against each cost objective."""
     return [chart for cost in view.costs if (chart := pareto(view, cost)) is not None]
+
+
+def frame() -> go.Figure:
+    """What a page fills: every trace that there can be, in the order in which they are drawn.
+
+    Those that move with a limit come last. A page draws each candidate that was trained to the end as dominated, and
+    the members of the front over it; it marks the knee and the model that it names.
+    """
+    figure = blank(xaxis=axis("", anchor="y"), yaxis=axis(""), yaxis2=_rows_axis((), True))
+    figure.add_traces([_row_style(standing) for standing in Standing])
+    figure.add_traces([_marks_style(standing) for standing in Standing if standing is not Standing.FRONT])
+    figure.add_traces([_ring_style(), _line_style(), _marks_style(Standing.FRONT), _pick_style(), _knee_style()])
+    return figure
+
+
+KNEE = "knee"
+PICK = "pick"
+"""The model that a page names."""
+
+
+def _line_style() -> go.Scatter:
+    return go.Scatter(
+        mode="lines",
+        line={"shape": "hv", "color": BLUE, "width": 2},
+        legendgroup=Standing.FRONT.value,
+        hoverinfo="skip",
+        meta="line",
+    )
+
+
+def _marks_style(standing: Standing) -> go.Scatter:
+    final, front = standing is Standing.FINAL, standing is Standing.FRONT
+    line = 1.8 if standing is Standing.STOPPED else 1.0
+    size = 18 if final else 11 if front else 9
+    trace = _pointed(standing.value, standing.value, marker(COLOURS[standing], SIGNS[standing], size, line))
+    return trace.update(error_y={"color": COLOURS[standing], "thickness": 1, "width": 0}) if final or front else trace
+
+
+def _row_style(standing: Standing) -> go.Scatter:
+    own = marker(COLOURS[standing], SIGNS[standing], 8, 1.5)
+    return _pointed(f"{standing.value} row", standing.value, own).update(yaxis="y2")
+
+
+def _ring_style() -> go.Scatter:
+    return _pointed("audited", "audited", marker(GREEN, "circle-open", 19, 2.5))
+
+
+def _pick_style() -> go.Scatter:
+    return go.Scatter(
+        mode="markers", marker=marker(ORANGE, "square-open", 22, 2.5), hoverinfo="skip", legendgroup=PICK, meta=PICK
+    )
+
+
+def _knee_style() -> go.Scatter:
+    return go.Scatter(
+        mode="markers+text",
+        marker=marker(BLUE, "diamond-open", 24, 1.5),
+        textposition="middle right",
+        hoverinfo="skip",
+        legendgroup=KNEE,
+        meta=KNEE,
+    )
+
+
+def _pointed(part: str, group: str, own: Mapping[str, Any]) -> go.Scatter:
+    """Marks that say what they are when pointed at."""
+    return go.Scatter(
+        mode="markers", marker=own, hovertemplate="%{hovertext}<extra></extra>", legendgroup=group, meta=part
+    )
 
 
 def _positive(value: Any) -> TypeGuard[float]:
@@ -127,14 +200,7 @@ def _front_line(view: SearchView, cost: str) -> go.Scatter:
     """The step line under which nothing was found, for this cost alone."""
     points = _priced(view, cost)
     kept = [point for point, on_line in zip(points, front_mask(points), strict=True) if on_line]
-    return go.Scatter(
-        x=[x for x, _ in kept],
-        y=[y for _, y in kept],
-        mode="lines",
-        line={"shape": "hv", "color": BLUE, "width": 2},
-        legendgroup=Standing.FRONT.value,
-        hoverinfo="skip",
-    )
+    return _line_style().update(x=[x for x, _ in kept], y=[y for _, y in kept])
 
 
 def _marks(
@@ -146,37 +212,29 @@ def _marks(
 ) -> list[go.Scatter]:
     if not group:
         return []
-    trained, final = standing in TRAINED, standing is Standing.FINAL
+    final = standing is Standing.FINAL
     shown = marks(view) if standing is Standing.FRONT else {}
-    line = 1.8 if standing is Standing.STOPPED else 1.0
-    size = 18 if final else 11 if standing is Standing.FRONT else 9
-    error = [c.test_error if final else c.val_error for c in group] if final or shown else []
-    return [
-        go.Scatter(
-            x=[c.costs[cost] for c in group],
-            y=[placed[c.number] for c in group],
-            error_y={"array": error, "color": COLOURS[standing], "thickness": 1, "width": 0} if any(error) else None,
-            mode="markers+text" if shown else "markers",
-            text=[shown.get(c.number, "") for c in group],
-            textposition="bottom left",
-            marker=marker(
-                COLOURS[standing], [SHAPES[c.origin] for c in group] if trained else SIGNS[standing], size, line
-            ),
-            **_behaviour(view, group, standing.value),
-        )
-    ]
+    trace = _marks_style(standing).update(
+        x=[c.costs[cost] for c in group],
+        y=[placed[c.number] for c in group],
+        text=[shown.get(c.number, "") for c in group],
+        textposition="bottom left",
+        **_behaviour(view, group),
+    )
+    if standing in TRAINED:
+        trace.marker.symbol = [SHAPES[c.origin] for c in group]
+    if shown:
+        trace.mode = "markers+text"
+    if final or shown:
+        trace.error_y.array = [c.test_error if final else c.val_error for c in group]
+    return [trace]
 
 
 def _row(
     view: SearchView, cost: str, standing: Standing, rows: Sequence[Standing], group: Sequence[CandidateRecord]
 ) -> go.Scatter:
-    return go.Scatter(
-        x=[c.costs[cost] for c in group],
-        y=[rows.index(standing)] * len(group),
-        yaxis="y2",
-        mode="markers",
-        marker=marker(COLOURS[standing], SIGNS[standing], 8, 1.5),
-        **_behaviour(view, group, standing.value),
+    return _row_style(standing).update(
+        x=[c.costs[cost] for c in group], y=[rows.index(standing)] * len(group), **_behaviour(view, group)
     )
 
 
@@ -190,20 +248,11 @@ def _rings(
     if not group:
         return []
     points = {"x": [c.costs[cost] for c in group], "y": [placed[c.number] for c in group]}
-    return [
-        go.Scatter(
-            **points, mode="markers", marker=marker(GREEN, "circle-open", 19, 2.5), **_behaviour(view, group, "audited")
-        )
-    ]
+    return [_ring_style().update(**points, **_behaviour(view, group))]
 
 
-def _behaviour(view: SearchView, group: Sequence[CandidateRecord], name: str) -> dict[str, Any]:
-    return {
-        "customdata": [c.number for c in group],
-        "hovertext": [hover(view, c) for c in group],
-        "hovertemplate": "%{hovertext}<extra></extra>",
-        "legendgroup": name,
-    }
+def _behaviour(view: SearchView, group: Sequence[CandidateRecord]) -> dict[str, Any]:
+    return {"customdata": [c.number for c in group], "hovertext": [hover(view, c) for c in group]}
 
 
 def _keys(view: SearchView, known: Sequence[CandidateRecord], audited: bool) -> tuple[Key, ...]:

@@ -65,6 +65,9 @@ STANDINGS: dict[Standing, str] = {
     Standing.LOST: "failed or cancelled",
 }
 
+SHORT = {Standing.OPEN: "unfinished", Standing.LOST: "failed"}
+"""Names of rows in a figure, where space is scarce; the others are called what they are."""
+
 SPENDING: Mapping[str, str] = {
     "completed": "trained to the end",
     "stopped": "trained, then stopped",

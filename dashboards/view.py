@@ -46,7 +46,7 @@ class Standing(StrEnum):
     LOST = "lost"  # failed or cancelled
 
 
-_STANDINGS = {
+OUTCOMES = {
     CandidateState.COMPLETED: Standing.DOMINATED,
     CandidateState.STOPPED: Standing.STOPPED,
     CandidateState.REJECTED: Standing.REJECTED,
@@ -182,7 +182,7 @@ def standing_of(record: CandidateRecord, *, on_front: bool) -> Standing:
     """What became of a candidate."""
     if record.origin is Origin.FINAL:
         return Standing.FINAL
-    return Standing.FRONT if on_front else _STANDINGS[record.state]
+    return Standing.FRONT if on_front else OUTCOMES[record.state]
 
 
 def view(store: PublicStore, search_id: str) -> SearchView:

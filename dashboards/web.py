@@ -15,8 +15,9 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from dashboards.labels import ORIGINS, QUANTITIES, STANDINGS
+from dashboards.labels import ORIGINS, QUANTITIES, SHORT, STANDINGS
 from dashboards.palette import COLOURS, GLYPHS, SHAPES, SIGNS
+from dashboards.view import OUTCOMES
 from nas.units import format_bytes, format_count, format_flops, format_seconds
 
 KINDS: Mapping[str, str] = {
@@ -114,6 +115,7 @@ def words() -> dict[str, Any]:
                 "name": own.name,
                 "unit": own.unit,
                 "axis": own.axis,
+                "ticks": ".3~f" if name.endswith("_bpb") else "~s",
                 "source": own.source,
                 "format": FORMATS.get(own.format, "loss" if name.endswith("_bpb") else "milliseconds"),
             }
@@ -122,7 +124,14 @@ def words() -> dict[str, Any]:
         "origins": {own.value: name for own, name in ORIGINS.items()},
         "shapes": {own.value: shape for own, shape in SHAPES.items()},
         "standings": {
-            own.value: {"name": name, "colour": COLOURS[own], "sign": SIGNS[own]} for own, name in STANDINGS.items()
+            own.value: {
+                "name": name,
+                "short": SHORT.get(own, own.value),
+                "colour": COLOURS[own],
+                "sign": SIGNS[own],
+            }
+            for own, name in STANDINGS.items()
         },
+        "outcomes": {state.value: own.value for state, own in OUTCOMES.items()},
         "glyphs": dict(GLYPHS),
     }

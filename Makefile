@@ -3,6 +3,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 SETUP := .venv/.setup
+TSC := node_modules/.bin/tsc
 DEMO := demo
 
 .PHONY: demo test check setup clean
@@ -31,12 +32,17 @@ demo: setup
 test: setup
 	$(BIN)/pytest -n 2 --dist loadscope
 
-# The gates beside the tests: style, types, layers.
-check: setup
+# The gates beside the tests: style, types, layers, and the types of the dashboard's modules.
+check: setup $(TSC)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(TSC) --project dashboards
+
+$(TSC): package.json package-lock.json
+	npm ci --no-audit --no-fund --loglevel=error
+	touch $@
 
 clean:
-	rm -rf .venv $(DEMO)
+	rm -rf .venv node_modules $(DEMO)

@@ -22,6 +22,7 @@ export function headers() {
  * @returns {Promise<any>} the answer; ``null`` without content
  */
 export async function api(path, given = {}) {
+  /** @type {Record<string, string>} */
   const sent = given.body === undefined ? {} : {"Content-Type": "application/json"};
   const answer = await fetch(`/api/v1${path}`, {
     method: given.method ?? "GET",

@@ -1,3 +1,4 @@
+// @ts-check
 // Before anything is drawn: the theme that was chosen, if one was.
 "use strict";
 (() => {

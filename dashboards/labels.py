@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from dashboards.view import SearchView, Standing
-from nas.records import CandidateRecord, Origin, SearchState
+from nas.records import CandidateRecord, Origin, SearchRecord, SearchState
 from nas.units import format_bytes, format_count, format_flops, format_seconds
 
 MEASURED = "measured"  # read off a run or a clock; varies from seed to seed
@@ -180,10 +180,15 @@ def prospects(ahead: Mapping[str, Any]) -> str:
 
 def headline(view: SearchView) -> str:
     """The one sentence: the result's own, or where the search stands."""
-    search = view.search
+    rejected = sum(view.standing(c) is Standing.REJECTED for c in view.candidates)
+    return sentence(view.search, view.best, candidates=len(view.candidates), rejected=rejected, cost=view.costs[0])
+
+
+def sentence(search: SearchRecord, best: CandidateRecord | None, *, candidates: int, rejected: int, cost: str) -> str:
+    """The same for one that has not loaded all of a search. ``best``: of the search itself, by its loss."""
     if search.result and search.result.get("sentence"):
         return str(search.result["sentence"])
-    return " ".join(part for part in (_stand(view), _best_so_far(view)) if part)
+    return " ".join(part for part in (_stand(search), _best_so_far(best, candidates, rejected, cost)) if part)
 
 
 _STANDS: Mapping[SearchState, str] = {
@@ -197,22 +202,18 @@ _STANDS: Mapping[SearchState, str] = {
 }
 
 
-def _stand(view: SearchView) -> str:
-    state, reason = view.search.state, view.search.reason
-    stand = _STANDS[state]
-    if state in (SearchState.FAILED, SearchState.CANCELLED):
-        return f"{stand}: {reason.rstrip('.')}." if reason else f"{stand}."
+def _stand(search: SearchRecord) -> str:
+    stand = _STANDS[search.state]
+    if search.state in (SearchState.FAILED, SearchState.CANCELLED):
+        return f"{stand}: {search.reason.rstrip('.')}." if search.reason else f"{stand}."
     return stand
 
 
-def _best_so_far(view: SearchView) -> str:
-    best = view.best
+def _best_so_far(best: CandidateRecord | None, candidates: int, rejected: int, cost: str) -> str:
     if best is None:
-        rejected = sum(view.standing(c) is Standing.REJECTED for c in view.candidates)
-        if rejected and rejected == len(view.candidates):
+        if rejected and rejected == candidates:
             return f"No candidate fits the limits: the gate rejected all {rejected} before training."
-        return "Nothing has been trained to the end yet." if view.candidates else "No candidate has been proposed yet."
-    cost = view.costs[0]
+        return "Nothing has been trained to the end yet." if candidates else "No candidate has been proposed yet."
     price = f" at {format_value(cost, best.costs.get(cost))} of {quantity(cost).name}" if cost in best.costs else ""
     loss = format_error(best.val_bpb, best.val_error)
     return f"The best so far, #{best.number}, reaches {loss} bits per byte{price}."

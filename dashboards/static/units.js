@@ -96,3 +96,38 @@ function even(rounded, exact) {
   if (Number(kept[kept.length - 1]) % 2) return rounded;
   return power === undefined ? kept : `${kept}e${power}`;
 }
+
+/** @type {Record<string, number>} */
+const PREFIXES = {"": 1, k: 1e3, K: 1e3, M: 1e6, G: 1e9, T: 1e12, P: 1e15, E: 1e18, Z: 1e21};
+/** @type {Record<string, number>} */
+const CLOCK = {"": 1, ms: 0.001, s: 1, sec: 1, min: 60, h: 3600, d: 86400};
+
+/**
+ * What ``format`` printed, and what people write instead of it.
+ * @param {string} kind @param {string} text
+ * @returns {number | null} above 0; null for what is no such quantity
+ */
+export function parse(kind, text) {
+  const pieces = [...text.trim().matchAll(/\s*([0-9]*\.?[0-9]+(?:[eE][+-]?[0-9]+)?)\s*([A-Za-z%]*)/g)];
+  if (!pieces.length || pieces.map(piece => piece[0]).join("") !== text.trim()) return null;
+  if (pieces.length > 1 && kind !== "seconds") return null;
+  let total = 0;
+  for (const [, digits, unit] of pieces) {
+    const scale = scaleOf(kind, unit);
+    if (scale === null) return null;
+    total += Number(digits) * scale;
+  }
+  return Number.isFinite(total) && total > 0 ? total : null;
+}
+
+/** @param {string} kind @param {string} unit @returns {number | null} */
+function scaleOf(kind, unit) {
+  const binary = /^([KMGT])iB$/.exec(unit);
+  if (kind === "bytes" && binary) return 1024 ** ("KMGT".indexOf(binary[1]) + 1);
+  if (kind === "bytes") return PREFIXES[unit.replace(/B$/, "")] ?? null;
+  if (kind === "flops") return PREFIXES[unit.replace(/FLOP[sS]?$/, "")] ?? null;
+  if (kind === "count") return unit === "B" ? 1e9 : PREFIXES[unit] ?? null;
+  if (kind === "seconds") return CLOCK[unit] ?? null;
+  if (kind === "milliseconds") return unit === "" || unit === "ms" ? 1 : unit === "s" ? 1000 : null;
+  return unit === "" ? 1 : null;
+}

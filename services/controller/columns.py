@@ -10,12 +10,16 @@ from nas.spec import LOSS, OBJECTIVES
 COSTS = tuple(name for name in OBJECTIVES if name != LOSS)
 
 
+NAMED = 500
+"""So many candidates are asked for by their numbers; for more of them, all are read."""
+
+
 def columns_of(reader: Reader, search_id: str, since: int | None, revision: int) -> Columns:
     """Those that have changed after a revision; all without one."""
     rows = reader.briefs(search_id, since)
     numbers = [row.number for row in rows]
-    last = reader.last_losses(search_id, numbers if since is not None else None)
-    audited = reader.audited(search_id)
+    these = numbers if len(numbers) <= NAMED else None
+    last, audited = reader.last_losses(search_id, these), reader.audited(search_id, these)
     return Columns(
         revision=revision,
         number=numbers,

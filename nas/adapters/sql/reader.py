@@ -21,12 +21,14 @@ from nas.records import (
     Verdict,
 )
 
-_SEARCHES, _CANDIDATES, _POINTS, _DECISIONS, _EVENTS, _REQUESTS, _PROFILES = (
+_SEARCHES, _CANDIDATES, _POINTS, _DECISIONS, _LEDGER, _EVENTS, _REQUESTS, _PROFILES = (
     Base.metadata.tables[name]
-    for name in ("searches", "candidates", "curve_points", "decisions", "events", "requests", "device_profiles")
+    for name in ("searches", "candidates", "curve_points", "decisions", "ledger", "events", "requests", "device_profiles")
 )
 NUMBERS = ("number", "val_bpb", "seconds", "started_at", "finished_at")
 """Columns that candidates can be sorted by: numbers that every database compares."""
+CHARGES = ("settle", "charge")
+"""Lines of a ledger that spend what their account was granted."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -247,11 +249,26 @@ class Reader:
         rows = self._rows(select(last.c.number, last.c.val_bpb).where(last.c.place == 1))
         return {row["number"]: row["val_bpb"] for row in rows}
 
-    def audited(self, search_id: str) -> set[int]:
-        """Candidates that a stop was recorded of, and not executed."""
+    def audited(self, search_id: str, numbers: Sequence[int] | None = None) -> set[int]:
+        """Candidates that a stop was recorded of, and not executed; of these numbers only."""
         own = _DECISIONS.c
-        statement = select(own.number).where(own.search_id == search_id, own.verdict == Verdict.AUDIT).distinct()
-        return {row["number"] for row in self._rows(statement)}
+        where = [own.search_id == search_id, own.verdict == Verdict.AUDIT]
+        if numbers is not None:
+            where.append(own.number.in_(numbers))
+        return {row["number"] for row in self._rows(select(own.number).where(*where).distinct())}
+
+    def spent(self, search_id: str) -> dict[str, tuple[float, float]]:
+        """FLOPs, as floats, and seconds that were charged to each account of a search."""
+        own = _LEDGER.c
+        flops, seconds = func.sum(cast(own.flops, Double)).label("flops"), func.sum(own.seconds).label("seconds")
+        charged = select(own.account, flops, seconds).where(own.search_id == search_id, own.kind.in_(CHARGES))
+        return {row["account"]: (row["flops"], row["seconds"]) for row in self._rows(charged.group_by(own.account))}
+
+    def reasons(self, search_id: str, state: CandidateState) -> list[str]:
+        """Why candidates came to a state, one line for each of them."""
+        own = _CANDIDATES.c
+        statement = select(own.reason).where(own.search_id == search_id, own.state == state).order_by(own.number)
+        return [row["reason"] for row in self._rows(statement)]
 
     def counts_of(self, search_id: str) -> dict[str, int]:
         """How many candidates of a search by state."""

@@ -5,7 +5,7 @@ import {keep} from "./columns.js";
 import {Limits} from "./limits.js";
 import {follow} from "./live.js";
 import {
-  LOSS, bestSentence, find, hoverText, isLog, logTicks, objectivesOf, place, readChoice, remark, standing, stepLine, thin,
+  LOSS, attributes, bestSentence, find, isLog, logTicks, objectivesOf, place, readChoice, remark, standing, stepLine, thin,
   title, wholeRange, writeChoice,
 } from "./scene.js";
 import {say} from "./api.js";
@@ -23,6 +23,7 @@ const ROW = 0.055; // of the figure's height, for those without a loss
 const SHOWN = 50; // rows of the table before somebody wants all
 const COMPARED = 8;
 const MOVING = ["line", "front", "pick", "knee"];
+const CHANGING = ["x", "y", "customdata", "text", "marker", "error_x", "error_y"];
 const FILTERS = ["state", "origin", "order_by", "descending", "page_token"];
 
 /** @template {HTMLElement} T @param {string} id @returns {T} */
@@ -45,8 +46,10 @@ const quantities = Object.fromEntries(Object.entries(words.quantities).filter(([
 const costs = Object.fromEntries(Object.entries(quantities).filter(([name]) => name !== LOSS));
 const choice = readChoice(new URLSearchParams(location.search), given.objectives, quantities);
 const traces = given.frame.data;
+for (const trace of traces) if (trace.hovertemplate) Object.assign(trace, {hovertemplate: "", hoverinfo: "none"}); // see point()
 const moving = traces.map((trace, place) => ({trace, place})).filter(({trace}) => MOVING.includes(trace.meta));
 const plot = /** @type {Plot} */ (element("front-plot"));
+const tip = element("front-tip");
 const kept = keep(given.search);
 const limits = new Limits(element("limits"), element("more-limits"), costs, given.objectives, choice.limits, slid);
 const narrow = matchMedia("(max-width: 40rem)");
@@ -62,6 +65,8 @@ let waiting = false;
 let scene = null;
 /** @type {Found} */
 let found = {trained: 0, within: [], front: [], knee: -1, best: -1};
+/** @type {Set<number>} */
+let members = new Set();
 
 function own() {
   return objectivesOf(choice, given.objectives);
@@ -69,6 +74,7 @@ function own() {
 
 function look() {
   found = find(kept.columns, own(), choice.limits, words.outcomes);
+  members = new Set(found.front);
 }
 
 // --- the figure ---
@@ -167,6 +173,7 @@ function draw() {
     return;
   }
   const {columns} = kept;
+  performance.mark("nas-draw");
   look();
   scene = place(columns, choice, words);
   const empty = element("front-empty");
@@ -177,6 +184,7 @@ function draw() {
   else paint();
   tell();
   limits.fit(columns);
+  performance.measure("nas-draw", "nas-draw");
   element("reset").toggleAttribute("disabled", !Object.keys(choice.limits).length);
 }
 
@@ -218,6 +226,8 @@ function first(config) {
   Plotly.newPlot(plot, traces, layout(), config);
   plot.on?.("plotly_relayout", zoomed);
   plot.on?.("plotly_doubleclick", whole);
+  plot.on?.("plotly_hover", event => point(event.points[0]?.customdata, event.event));
+  plot.on?.("plotly_unhover", () => { tip.hidden = true; });
   plot.on?.("plotly_click", event => {
     const number = event.points[0]?.customdata;
     if (number === undefined) return;
@@ -233,13 +243,26 @@ function first(config) {
   }, 50));
 }
 
-/** @param {Trace} trace @param {number[]} rows @param {(number | null)[]} x @param {(number | null)[]} y */
+/** What is known of the candidate that is pointed at; made when it is wanted. @param {number | undefined} number @param {MouseEvent} event */
+function point(number, event) {
+  const row = number === undefined ? -1 : kept.columns.place(number);
+  if (row < 0) return;
+  const [name, ...lines] = attributes(kept.columns, row, stand(row), words);
+  tip.replaceChildren(text("strong", name), ...lines.map(line => text("span", line)));
+  tip.hidden = false;
+  const box = plot.getBoundingClientRect();
+  const [x, y] = [event.clientX - box.left, event.clientY - box.top];
+  const left = x + 16 + tip.offsetWidth > box.width ? x - 16 - tip.offsetWidth : x + 16;
+  tip.style.transform = `translate(${Math.max(0, left)}px, ${Math.max(0, Math.min(y - 20, box.height - tip.offsetHeight))}px)`;
+}
+
+/**
+ * One gap stands for nothing: a trace that is empty would not be there to move.
+ * @param {Trace} trace @param {number[]} rows @param {(number | null)[]} x @param {(number | null)[]} y
+ */
 function fill(trace, rows, x, y) {
   const {columns} = kept;
-  Object.assign(trace, {x, y, customdata: rows.map(row => columns.number[row])});
-  if (trace.hovertemplate) {
-    trace.hovertext = rows.map(row => hoverText(columns, row, stand(row), words));
-  }
+  Object.assign(trace, {x: x.length ? x : [null], y: y.length ? y : [null], customdata: rows.map(row => columns.number[row])});
   if (trace.meta === "dominated" || trace.meta === "front") {
     trace.marker.symbol = rows.map(row => words.shapes[columns.origin[row]]);
   }
@@ -247,7 +270,7 @@ function fill(trace, rows, x, y) {
 
 /** @param {number} row */
 function stand(row) {
-  return found.front.includes(row) ? "front" : standing(kept.columns, row, words.outcomes);
+  return members.has(row) ? "front" : standing(kept.columns, row, words.outcomes);
 }
 
 /** One standard error of a loss, along its axis. @param {Trace} trace @param {number[]} rows */
@@ -267,7 +290,8 @@ function fillMoving() {
   for (const {trace} of moving) {
     trace.visible = !hidden.has(trace.legendgroup);
     if (trace.meta === "line") {
-      Object.assign(trace, stepLine(columns, found.front, choice));
+      const line = stepLine(columns, found.front, choice);
+      fill(trace, [], line.x, line.y);
       continue;
     }
     const limited = Object.keys(choice.limits).length > 0;
@@ -292,11 +316,11 @@ function move() {
   look();
   if (drawn && scene) {
     fillMoving();
-    const update = /** @type {Record<string, any[]>} */ ({});
-    for (const name of ["x", "y", "customdata", "hovertext", "text", "marker.symbol", "error_y", "error_x", "visible"]) {
-      update[name] = moving.map(({trace}) => (name === "marker.symbol" ? trace.marker?.symbol : trace[name]));
-    }
-    Plotly.update(plot, update, {shapes: veils()}, moving.map(({place: at}) => at));
+    // without a redraw of the other traces, which takes three times as long
+    const still = {mode: "immediate", frame: {duration: 0, redraw: false}, transition: {duration: 0}};
+    const data = moving.map(({trace}) => Object.fromEntries(CHANGING.filter(name => name in trace).map(name => [name, trace[name]])));
+    Plotly.animate(plot, {data, traces: moving.map(({place: at}) => at)}, still);
+    Plotly.relayout(plot, {shapes: veils()});
   }
   tell();
   element("reset").toggleAttribute("disabled", !Object.keys(choice.limits).length);
@@ -656,7 +680,14 @@ async function picture(kind) {
 
 // --- as it happens ---
 
-document.addEventListener("nas:columns", () => {
+/** This module comes before plotly, so that the columns are on their way while a browser reads that. */
+const loaded = new Promise(resolve => {
+  if (document.readyState === "complete" || "Plotly" in window) resolve(null);
+  else document.addEventListener("DOMContentLoaded", () => resolve(null), {once: true});
+});
+
+document.addEventListener("nas:columns", async () => {
+  await loaded;
   options();
   draw();
 });

@@ -260,40 +260,55 @@ export function logTicks(low, high) {
  * @returns {{parts: Map<string, Part>, drawn: number, candidates: number}} ``candidates``: in sight
  */
 export function thin(parts, view, look, most) {
-  const pixels = new Map([...parts].map(([name, part]) => [name, seen(name, part, view)]));
-  const candidates = [...pixels.values()].reduce((sum, own) => sum + own.length, 0);
-  for (let cell = 4; ; cell *= 1.5) {
-    let drawn = 0;
-    const kept = new Map();
-    for (const [name, part] of parts) {
-      const taken = new Set();
-      const own = /** @type {Part} */ ({rows: [], x: [], y: []});
-      for (const {place, x, y} of pixels.get(name) ?? []) {
-        const key = `${Math.floor(x / cell)} ${Math.floor(y / cell)} ${look(name, part.rows[place])}`;
-        if (taken.has(key)) continue;
-        taken.add(key);
-        own.rows.push(part.rows[place]);
-        own.x.push(part.x[place]);
-        own.y.push(part.y[place]);
-      }
-      kept.set(name, own);
-      drawn += own.rows.length;
-    }
-    if (drawn <= most) return {parts: kept, drawn, candidates};
+  const sights = [...parts].map(([name, part]) => seen(name, part, view, look));
+  const candidates = sights.reduce((sum, own) => sum + own.places.length, 0);
+  for (let cell = 4; ; cell *= 1.4) {
+    const chosen = sights.map(own => ({name: own.name, places: one(own, cell)}));
+    const drawn = chosen.reduce((sum, own) => sum + own.places.length, 0);
+    if (drawn > most) continue;
+    return {parts: new Map(chosen.map(own => [own.name, taken(/** @type {Part} */ (parts.get(own.name)), own.places)])), drawn, candidates};
   }
 }
 
-/** Pixels of what is in sight. @param {string} name @param {Part} part @param {Parameters<typeof thin>[1]} view */
-function seen(name, part, view) {
-  const found = [];
+/** Places in a part of what is in sight, their pixels, and which sign each has. */
+/** @typedef {{name: string, places: number[], x: number[], y: number[], looks: number[]}} Sight */
+
+/**
+ * @param {string} name @param {Part} part @param {Parameters<typeof thin>[1]} view @param {Parameters<typeof thin>[2]} look
+ * @returns {Sight}
+ */
+function seen(name, part, view, look) {
+  const found = /** @type {Sight} */ ({name, places: [], x: [], y: [], looks: []});
   const isRow = name.endsWith(" row");
+  const signs = new Map();
   for (let place = 0; place < part.rows.length; place++) {
     const x = share(part.x[place], view.x, view.logX);
-    const y = isRow ? part.y[place] : share(part.y[place], view.y, view.logY);
-    if (x < -0.02 || x > 1.02 || (!isRow && (y < -0.02 || y > 1.02))) continue;
-    found.push({place, x: x * view.width, y: y * (isRow ? 100 : view.height)});
+    const y = isRow ? 0 : share(part.y[place], view.y, view.logY);
+    if (x < -0.02 || x > 1.02 || y < -0.02 || y > 1.02) continue;
+    const sign = look(name, part.rows[place]);
+    if (!signs.has(sign)) signs.set(sign, signs.size);
+    found.places.push(place);
+    found.x.push(x * view.width);
+    found.y.push(y * view.height);
+    found.looks.push(signs.get(sign));
   }
   return found;
+}
+
+/** The first of each cell and sign. @param {Sight} sight @param {number} cell in pixels */
+function one(sight, cell) {
+  const taken = new Set();
+  return sight.places.filter((_, at) => {
+    const key = ((Math.floor(sight.y[at] / cell) + 100) * 10000 + Math.floor(sight.x[at] / cell) + 100) * 16 + sight.looks[at];
+    if (taken.has(key)) return false;
+    taken.add(key);
+    return true;
+  });
+}
+
+/** @param {Part} part @param {number[]} places @returns {Part} */
+function taken(part, places) {
+  return {rows: places.map(at => part.rows[at]), x: places.map(at => part.x[at]), y: places.map(at => part.y[at])};
 }
 
 /** @param {number} value @param {number[]} range @param {boolean} log */
@@ -304,12 +319,12 @@ function share(value, [from, to], log) {
 // --- words ---
 
 /**
- * All that the columns know of a candidate, in plotly's own HTML; there are no words of users in it.
+ * All that the columns know of a candidate, in lines.
  * @param {Columns} columns @param {number} row @param {string} stand @param {Words} words
  */
-export function hoverText(columns, row, stand, words) {
+export function attributes(columns, row, stand, words) {
   const lines = [
-    `<b>#${columns.number[row]}</b> ${words.standings[stand].name}${columns.audited[row] ? ", stop audited" : ""}`,
+    `#${columns.number[row]} ${words.standings[stand].name}${columns.audited[row] ? ", stop audited" : ""}`,
     words.origins[columns.origin[row]],
   ];
   if (columns.val_bpb[row] !== null) {
@@ -322,7 +337,7 @@ export function hoverText(columns, row, stand, words) {
     if (value !== null) lines.push(`${own.name}: ${format(own.format, value)} (${own.source})`);
   }
   if (columns.flops[row]) lines.push(`trained and evaluated with ${format("flops", columns.flops[row])}`);
-  return lines.join("<br>");
+  return lines;
 }
 
 /** ``a, b and c``. @param {string[]} parts */

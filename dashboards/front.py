@@ -121,7 +121,7 @@ def _knee_style() -> go.Scatter:
     return go.Scatter(
         mode="markers+text",
         marker=marker(BLUE, "diamond-open", 24, 1.5),
-        textposition="middle right",
+        textposition="bottom left",
         hoverinfo="skip",
         legendgroup=KNEE,
         meta=KNEE,

@@ -22,7 +22,7 @@ const MOST = 1500; // marks in the figure
 const ROW = 0.055; // of the figure's height, for those without a loss
 const SHOWN = 50; // rows of the table before somebody wants all
 const COMPARED = 8;
-const MOVING = ["line", "front", "pick", "knee"];
+const MOVING = ["dominated", "line", "front", "pick", "knee"];
 const CHANGING = ["x", "y", "customdata", "text", "marker", "error_x", "error_y"];
 const FILTERS = ["state", "origin", "order_by", "descending", "page_token"];
 
@@ -205,7 +205,7 @@ function paint() {
     /** @type {Scene} */ (scene).parts, view, (part, row) => (part === "dominated" ? columns.origin[row] : ""), MOST,
   );
   for (const trace of traces) {
-    if (MOVING.includes(trace.meta)) continue;
+    if (MOVING.includes(trace.meta) && trace.meta !== "dominated") continue;
     const part = parts.get(trace.meta) ?? {rows: [], x: [], y: []};
     fill(trace, part.rows, part.x, part.y);
     trace.visible = !hidden.has(trace.legendgroup);
@@ -289,6 +289,10 @@ function fillMoving() {
   const at = /** @param {number[]} rows */ rows => rows.filter(row => row >= 0 && xs[row] !== null && ys[row] !== null);
   for (const {trace} of moving) {
     trace.visible = !hidden.has(trace.legendgroup);
+    if (trace.meta === "dominated") {
+      fade(trace);
+      continue;
+    }
     if (trace.meta === "line") {
       const line = stepLine(columns, found.front, choice);
       fill(trace, [], line.x, line.y);
@@ -300,6 +304,16 @@ function fillMoving() {
     if (trace.meta === "front") errors(trace, rows);
     if (trace.meta === "knee") trace.text = rows.map(() => "knee");
   }
+}
+
+/** What is beyond a limit fades. @param {Trace} trace */
+function fade(trace) {
+  const {columns} = kept;
+  const bounds = Object.entries(choice.limits).map(([name, most]) => ({values: columns.values(name), most}));
+  trace.marker.opacity = !bounds.length ? 1 : trace.customdata.map((/** @type {number} */ number) => {
+    const row = columns.place(number);
+    return bounds.every(({values, most}) => values[row] !== null && Number(values[row]) <= most) ? 1 : 0.15;
+  });
 }
 
 // --- a slider moves ---
@@ -634,11 +648,10 @@ function options() {
   const known = new Set([LOSS, choice.x, choice.y, ...kept.columns.known()]);
   const names = Object.keys(quantities).filter(name => known.has(name));
   const named = names.map(name => /** @type {[string, string]} */ ([name, quantities[name].name]));
-  const objectives = given.objectives.map(name => (name === LOSS ? "loss" : quantities[name].name)).join(", ");
   offer("axis-x", named, choice.x);
   offer("axis-y", named, choice.y);
   offer("axis-by", [
-    ["", `the search's objectives: ${objectives}`],
+    ["", "the search's objectives"],
     ["axes", "what is drawn"],
     ...named.filter(([name]) => name !== choice.x && name !== choice.y)
       .map(([name, told]) => /** @type {[string, string]} */ ([name, `what is drawn, and ${told}`])),

@@ -138,29 +138,26 @@ def _facts(
         facts.append(Fact("best of the search, validation", loss, MEASURED, "bits per byte", number=best.number))
     told = ", ".join(f"{counts[state]} {name}" for state, name in COUNTED.items() if counts[state])
     facts.append(Fact("candidates", str(sum(counts.values())), MEASURED, told))
-    facts += _spending(service, search)
+    spent = service.reader.spent(search.id)
+    flops, seconds = (sum(own[place] for own in spent.values()) for place in (0, 1))
     took = elapsed(search, service.store.lease(search.id))
-    facts.append(_time(search, took))
+    facts += [_compute(search, flops), _time(search, took, seconds)]
     return [*facts, *_end(search, took, service.store.now())]
 
 
-def _spending(service: Service, search: SearchRecord) -> list[Fact]:
-    spent = service.reader.spent(search.id)
-    flops, seconds = (sum(own[place] for own in spent.values()) for place in (0, 1))
+def _compute(search: SearchRecord, flops: float) -> Fact:
     budget = parse_flops(search.spec["budget"]["total"]["compute"])
-    compute = Fact(
-        "compute spent", format_flops(flops), CALCULATED, f"of {format_flops(budget)}", share=min(1.0, flops / budget)
-    )
-    return [compute, *([Fact("worker time", format_seconds(seconds), MEASURED, "over all workers")] if seconds else [])]
+    share = min(1.0, flops / budget)
+    return Fact("compute spent", format_flops(flops), CALCULATED, f"of {format_flops(budget)}", share=share)
 
 
-def _time(search: SearchRecord, took: float) -> Fact:
+def _time(search: SearchRecord, took: float, worked: float) -> Fact:
     limit = search.spec["budget"]["total"].get("time")
-    note = "no limit" if limit is None else f"of {format_seconds(parse_seconds(limit))}"
-    share = None if limit is None else min(1.0, took / parse_seconds(limit))
-    return Fact("time since the start", format_seconds(took), MEASURED, note, share=share) if took else Fact(
-        "time since the start", "—", MEASURED, note
-    )  # fmt: skip
+    seconds = None if limit is None else parse_seconds(limit)
+    note = "no limit" if seconds is None else f"of {format_seconds(seconds)}"
+    note += f"; workers {format_seconds(worked)}" if worked else ""
+    share = None if seconds is None else min(1.0, took / seconds)
+    return Fact("time", format_seconds(took) if took else "—", MEASURED, note, share=share)
 
 
 def _end(search: SearchRecord, took: float, now: float) -> list[Fact]:

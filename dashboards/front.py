@@ -1,7 +1,7 @@
 """The Pareto figure: loss against one cost, every candidate in its place.
 
-Its frame is traces without data, each with the part it stands for as ``meta``: the report fills it with one view, a page
-takes it once and fills it with columns, again and again.
+Its frame is traces without data, each with the part it stands for as ``meta``: the report fills it with one view, a
+page takes it once and fills it with columns, again and again.
 """
 
 import math

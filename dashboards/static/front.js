@@ -368,17 +368,19 @@ function candidate(number) {
 
 /** @param {number} marks @param {number} candidates */
 function caption(marks, candidates) {
-  const {hidden: without} = /** @type {Scene} */ (scene);
-  const lines = ["Each mark is a candidate: further left is cheaper, lower is better. Bars are one standard error."];
+  const {hidden: without, parts} = /** @type {Scene} */ (scene);
+  const lossy = choice.x === LOSS || choice.y === LOSS;
+  const lines = ["Each mark is a candidate: further left and lower are better."];
+  if (lossy && found.front.some(row => kept.columns.val_error[row] !== null)) lines.push("Bars are one standard error.");
   if (candidates > marks) {
-    lines.push(`Of ${candidates} candidates, ${marks} are drawn: one for those that would cover each other; drag a box to look closer.`);
+    lines.push(`Of ${candidates} candidates, ${marks} are drawn: one for those that would cover each other.${coarse ? "" : " Drag a box to look closer."}`);
   }
   if (own().length > 2) lines.push("Members above the line are on the front for what they save elsewhere.");
-  if (kept.columns.state.includes("stopped")) lines.push("Crosses stand at the last loss before the stop, which more training would have lowered.");
-  if (kept.columns.origin.includes("final")) lines.push("The final run had a budget of its own and is judged on the test split.");
+  if (lossy && parts.has("stopped")) lines.push("Crosses stand at the last loss before the stop, which more training would have lowered.");
+  if (lossy && parts.has("final")) lines.push("The final run had a budget of its own and is judged on the test split.");
   if (without) lines.push(`${without} without a value on both axes ${without === 1 ? "is" : "are"} not drawn.`);
-  const sources = [choice.x, choice.y].map(name => `${quantities[name].name}: ${quantities[name].source}`);
-  lines.push(`${sources.join("; ")}.`);
+  const sources = [choice.x, choice.y].map(name => `${quantities[name].name}: ${quantities[name].source}`).join("; ");
+  lines.push(`${sources[0].toUpperCase()}${sources.slice(1)}.`);
   const place = element("front-caption");
   const link = text("a", "table of the front", {href: "#members"});
   const other = text("a", "list of all candidates", {href: "#candidates-title"});
@@ -431,7 +433,7 @@ function remember() {
   for (const number of compared) query.append("c", String(number));
   if (order.by) query.set("sort", `${order.down ? "-" : ""}${order.by}`);
   else query.delete("sort");
-  const text = String(query);
+  const text = String(query).replaceAll("%2C", ",");
   history.replaceState(history.state, "", `${location.pathname}${text ? `?${text}` : ""}${location.hash}`);
 }
 
@@ -526,11 +528,14 @@ function table() {
   const focus = document.activeElement instanceof HTMLElement && own.contains(document.activeElement) ? document.activeElement.id : "";
   own.tHead?.replaceChildren(headRow(heads));
   own.tBodies[0].replaceChildren(...shown.map(row => memberRow(row, heads)));
+  own.tHead?.toggleAttribute("hidden", !rows.length);
+  element("no-members").hidden = rows.length > 0;
+  element("no-members").textContent = found.trained
+    ? "No model within the limits." : "The front begins with the first candidate that is trained to the end.";
   if (focus) document.getElementById(focus)?.focus();
   const more = element("all-members");
   more.hidden = shown.length === rows.length;
   more.textContent = `Show all ${rows.length}`;
-  element("members-title").textContent = rows.length ? "Members of the front" : "No members of the front";
   for (const number of compared) if (columns.length && columns.place(number) < 0) compared.delete(number);
   showCompare();
 }

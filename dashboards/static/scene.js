@@ -353,6 +353,7 @@ export function title(found, objectives, limits, words) {
   if (!found.trained) return "No candidate has been trained to the end yet";
   const names = objectives.map(name => (name === LOSS ? "loss" : words.quantities[name].name));
   const limited = Object.keys(limits).length > 0;
+  if (limited && !found.within.length) return "No model is within the limits";
   const of = limited ? `${found.within.length} within the limits` : `${found.trained} candidates trained to the end`;
   const verb = found.front.length === 1 ? "is" : "are";
   return `${found.front.length} of ${of} ${verb} on the front of ${listed(names)}`;

@@ -23,7 +23,16 @@ from nas.records import (
 
 _SEARCHES, _CANDIDATES, _POINTS, _DECISIONS, _LEDGER, _EVENTS, _REQUESTS, _PROFILES = (
     Base.metadata.tables[name]
-    for name in ("searches", "candidates", "curve_points", "decisions", "ledger", "events", "requests", "device_profiles")
+    for name in (
+        "searches",
+        "candidates",
+        "curve_points",
+        "decisions",
+        "ledger",
+        "events",
+        "requests",
+        "device_profiles",
+    )
 )
 NUMBERS = ("number", "val_bpb", "seconds", "started_at", "finished_at")
 """Columns that candidates can be sorted by: numbers that every database compares."""

@@ -1,13 +1,14 @@
 """The figures of a search. Pure: a view in, a `Chart` out; ``None`` when there is nothing to draw."""
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import astuple
+from collections.abc import Iterable, Sequence
+from typing import Any, Protocol
 
 import plotly.graph_objects as go
 
 from dashboards.front import pareto, paretos
-from dashboards.labels import SPENDING, STANDINGS, format_percent, format_value, quantity
+from dashboards.labels import STANDINGS, format_percent, format_value, quantity
+from dashboards.money import PARTS, Money, money_of
 from dashboards.palette import (
     BLUE,
     COLOURS,
@@ -32,7 +33,12 @@ from nas.units import format_flops, format_share
 __all__ = ["Chart", "curves", "hypervolumes", "ledger", "pareto", "paretos"]
 
 CURVE_POINTS = 300  # of one curve, at most
+CURVES_X, CURVES_Y = "training compute spent (FLOPs)", f"training loss ({quantity(LOSS).unit})"
 SAVED = "saved by stopping early"
+SAVED_CAPTION = (
+    "Lower bar: what the stopped candidates would have taken on top, had they been trained to the end; "
+    "predicted, planned less spent."
+)
 
 
 def curves(view: SearchView) -> Chart | None:
@@ -43,27 +49,38 @@ def curves(view: SearchView) -> Chart | None:
         return None
     drawn = [point for group in lines.values() for line in group for point in line]
     spent, losses = [x for x, _, _ in drawn], [y for _, y, _ in drawn]
+    figure = curves_frame()
+    wide = [math.log10(min(spent) / 1.1), math.log10(max(spent) * 1.1)]
+    figure.update_layout(
+        xaxis=log_axis(CURVES_X, min(spent), max(spent), range=wide), yaxis=log_axis(CURVES_Y, min(losses), max(losses))
+    )
+    for trace in figure.data:
+        group = lines[Standing(trace.legendgroup)]
+        points = _gapped(group) if trace.mode == "lines" else [line[-1] for line in group if line]
+        trace.update(x=[x for x, _, _ in points], y=[y for _, y, _ in points])
+        if trace.mode == "lines":
+            trace.update(customdata=[number for _, _, number in points])
+    figure.data = [trace for trace in figure.data if trace.x]
+    _draw_rungs(figure, view)
+    keys = (key for key in curve_keys() if any(lines[Standing(key.group)]))
+    return Chart(_curves_title(view), _curves_caption(view), figure, tuple(keys))
+
+
+def curves_frame() -> go.Figure:
+    """Without data: a trace for the curves of each standing, then those for the ends of some."""
     figure = blank(
         margin={"l": 8, "r": 14, "t": 20, "b": 8},
-        xaxis=log_axis(
-            "training compute spent (FLOPs)",
-            min(spent),
-            max(spent),
-            tickformat="~s",
-            range=[math.log10(min(spent) / 1.1), math.log10(max(spent) * 1.1)],
-        ),
-        yaxis=log_axis(f"training loss ({quantity(LOSS).unit})", min(losses), max(losses), tickformat=".3~f"),
+        xaxis=axis(CURVES_X, type="log", tickformat="~s"),
+        yaxis=axis(CURVES_Y, type="log", tickformat=".3~f"),
     )
-    for standing, group in lines.items():
-        if any(group):
-            figure.add_trace(_lines(standing, group))
-    for standing in (Standing.STOPPED, Standing.DIVERGED):
-        ends = [line[-1] for line in lines[standing] if line]
-        if ends:
-            figure.add_trace(_ends(standing, ends))
-    _draw_rungs(figure, view)
-    keys = (Key(STANDINGS[s], s.value, COLOURS[s], "line") for s in Standing if any(lines.get(s, ())))
-    return Chart(_curves_title(view), _curves_caption(view), figure, tuple(keys))
+    figure.add_traces([_lines(standing) for standing in _CURVES])
+    figure.add_traces([_ends(standing) for standing in (Standing.STOPPED, Standing.DIVERGED)])
+    return figure
+
+
+def curve_keys() -> tuple[Key, ...]:
+    """What colours mean."""
+    return tuple(Key(STANDINGS[s], s.value, COLOURS[s], "line") for s in Standing if s in _CURVES)
 
 
 _CURVES = (
@@ -85,14 +102,16 @@ def _curve(points: Sequence[CurvePoint]) -> Line:
     return line[::stride] + ([line[-1]] if (len(line) - 1) % stride else [])
 
 
-def _lines(standing: Standing, group: Iterable[Line]) -> go.Scatter:
-    """One trace for all curves of a kind, a gap between each two."""
-    points = [point for line in group if line for point in [*line, (None, None, line[-1][2])]]
+def _gapped(group: Iterable[Line]) -> list[tuple[int | None, float | None, int]]:
+    """One line for all curves of a kind, a gap after each."""
+    return [point for line in group if line for point in [*line, (None, None, line[-1][2])]]
+
+
+def _lines(standing: Standing) -> go.Scatter:
     wide = standing in (Standing.FRONT, Standing.FINAL)
     return go.Scatter(
-        x=[x for x, _, _ in points],
-        y=[y for _, y, _ in points],
-        customdata=[number for _, _, number in points],
+        x=[],
+        y=[],
         mode="lines",
         line={"color": COLOURS[standing], "width": 2.2 if wide else 1.2},
         opacity=1.0 if wide else 0.75,
@@ -102,10 +121,10 @@ def _lines(standing: Standing, group: Iterable[Line]) -> go.Scatter:
     )
 
 
-def _ends(standing: Standing, ends: Line) -> go.Scatter:
+def _ends(standing: Standing) -> go.Scatter:
     return go.Scatter(
-        x=[x for x, _, _ in ends],
-        y=[y for _, y, _ in ends],
+        x=[],
+        y=[],
         mode="markers",
         marker=marker(COLOURS[standing], SIGNS[standing], 9, 1.5),
         legendgroup=standing.value,
@@ -147,18 +166,36 @@ def hypervolumes(view: SearchView) -> Chart | None:
     """Hypervolume of the front over the search's FLOPs."""
     if not view.volumes:
         return None
-    steps = view.volumes
-    end = max(steps[-1].flops, sum(c.train_flops_spent + c.eval_flops for c in view.candidates if c is not view.final))
-    unit = " x ".join(_volume_unit(name) for name in view.objectives)
+    spent = sum(c.train_flops_spent + c.eval_flops for c in view.candidates if c is not view.final)
+    figure = volumes_frame()
+    figure.data[0].update(volume_line(view.volumes, spent))
+    words = (volume_title(view.volumes, spent), volume_caption(view.objectives, view.search.setting["reference"]))
+    return Chart(*words, figure, height="middle")
+
+
+class Step(Protocol):
+    """The front's hypervolume, once that candidate was trained."""
+
+    @property
+    def flops(self) -> int: ...
+
+    @property
+    def volume(self) -> float: ...
+
+    @property
+    def number(self) -> int: ...
+
+
+def volumes_frame() -> go.Figure:
+    """Without data."""
     figure = blank(
         xaxis=axis("search compute spent (FLOPs)", tickformat="~s", rangemode="tozero"),
         yaxis=axis("hypervolume", tickformat="~s", rangemode="tozero"),
     )
     figure.add_trace(
         go.Scatter(
-            x=[0, *(step.flops for step in steps), end],
-            y=[0, *(step.volume for step in steps), steps[-1].volume],
-            customdata=[None, *(step.number for step in steps), None],
+            x=[],
+            y=[],
             mode="lines",
             line={"shape": "hv", "color": BLUE, "width": 2},
             fill="tozeroy",
@@ -166,16 +203,29 @@ def hypervolumes(view: SearchView) -> Chart | None:
             hovertemplate="%{y:.4s} after %{x:.3s}FLOP<extra></extra>",
         )
     )
-    reference = ", ".join(
-        f"{quantity(name).name} {format_value(name, value)}"
-        for name, value in zip(view.objectives, view.search.setting["reference"], strict=True)
+    return figure
+
+
+def volume_line(steps: Sequence[Step], spent: float) -> dict[str, list[Any]]:
+    """From nothing to where the search is; ``spent``: by its candidates."""
+    return {
+        "x": [0, *(step.flops for step in steps), max(steps[-1].flops, spent)],
+        "y": [0, *(step.volume for step in steps), steps[-1].volume],
+        "customdata": [None, *(step.number for step in steps), None],
+    }
+
+
+def volume_caption(objectives: Sequence[str], reference: Sequence[float]) -> str:
+    """What the volume is."""
+    unit = " x ".join(_volume_unit(name) for name in objectives)
+    corner = ", ".join(
+        f"{quantity(name).name} {format_value(name, value)}" for name, value in zip(objectives, reference, strict=True)
     )
-    caption = (
-        f"The volume that the front dominates below the reference point ({reference}), fixed before the search "
+    return (
+        f"The volume that the front dominates below the reference point ({corner}), fixed before the search "
         f"began; higher is better. Unit: {unit}, so that a factor of cost counts the same for small and large models. "
         "Computed from measured losses and calculated costs."
     )
-    return Chart(_volume_title(view, end), caption, figure, height="middle")
 
 
 def _volume_unit(name: str) -> str:
@@ -183,44 +233,63 @@ def _volume_unit(name: str) -> str:
     return own.unit or own.name if name == LOSS else f"ln of {own.name}"
 
 
-def _volume_title(view: SearchView, end: int) -> str:
-    final = view.volumes[-1].volume
+def volume_title(steps: Sequence[Step], spent: float) -> str:
+    """How soon most of it was there."""
+    final, end = steps[-1].volume, max(steps[-1].flops, spent)
     if not final or not end:
         return "No candidate lies below the reference point yet"
-    near = next(step for step in view.volumes if step.volume >= 0.9 * final)
+    near = next(step for step in steps if step.volume >= 0.9 * final)
     return f"90% of the front's hypervolume was there after {format_percent(near.flops / end)} of the search's compute"
 
 
 def ledger(view: SearchView) -> Chart | None:
     """Where the compute went, and beside it what the pruner saved."""
-    parts = dict(zip(SPENDING, astuple(view.spending), strict=True))
-    spent = sum(parts.values()) - parts["unspent"]
-    if not spent:
+    money = money_of(view)
+    if not any(flops for name, flops in money.parts.items() if name != "unspent"):
         return None
+    figure = ledger_frame()
+    for trace, bar in zip(figure.data, ledger_bars(money), strict=True):
+        trace.update(x=bar["x"], hovertemplate=bar["hovertemplate"])
+    figure.data = [trace for trace in figure.data if trace.x]
+    caption = "The whole budget. Spent: calculated by the FLOP convention from the steps that ran."
+    if money.pruner_saved:
+        caption += f" {SAVED_CAPTION}"
+    return Chart(ledger_title(money), caption, figure, ledger_keys(money), "low")
+
+
+def ledger_frame() -> go.Figure:
+    """Without data: a bar for each of `PARTS`, and one for what was saved."""
     figure = blank(
         barmode="stack",
         bargap=0.35,
         xaxis=axis("compute (FLOPs)", tickformat="~s", rangemode="tozero"),
         yaxis=axis("", autorange="reversed", showgrid=False, ticks=""),
     )
-    keys = []
-    for name, flops in parts.items():
-        if flops:
-            figure.add_trace(_bar("budget", SPENDING[name], flops, _BARS[name]))
-            keys.append(Key(SPENDING[name], SPENDING[name], _BARS[name], "bar"))
-    if view.pruner_saved_flops:
-        figure.add_trace(_bar("saved", SAVED, view.pruner_saved_flops, GREEN, pattern="/"))
-        keys.append(Key(SAVED, SAVED, GREEN, "bar-open"))
-    caption = "The whole budget. Spent: calculated by the FLOP convention from the steps that ran."
-    if view.pruner_saved_flops:
-        caption += (
-            " Lower bar: what the stopped candidates would have taken on top, had they been trained to the end; "
-            "predicted, planned less spent."
-        )
-    return Chart(_ledger_title(parts, spent), caption, figure, tuple(keys), "low")
+    figure.add_traces([_bar("budget", words, _BARS[name]) for name, words in PARTS.items()])
+    figure.add_trace(_bar("saved", SAVED, GREEN, "/"))
+    return figure
 
 
-def _ledger_title(parts: Mapping[str, int], spent: int) -> str:
+def ledger_bars(money: Money) -> list[dict[str, Any]]:
+    """The length of each bar of the frame, and what it says when pointed at; none without anything to show."""
+    bars = [*((PARTS[name], flops) for name, flops in money.parts.items()), (SAVED, money.pruner_saved)]
+    return [
+        {"x": [flops] if flops else [], "hovertemplate": f"{words}: {format_flops(flops)}<extra></extra>"}
+        for words, flops in bars
+    ]
+
+
+def ledger_keys(money: Money) -> tuple[Key, ...]:
+    """Of the bars that are there."""
+    keys = [Key(PARTS[name], PARTS[name], _BARS[name], "bar") for name, flops in money.parts.items() if flops]
+    return (*keys, *([Key(SAVED, SAVED, GREEN, "bar-open")] if money.pruner_saved else []))
+
+
+def ledger_title(money: Money) -> str:
+    """What it was spent on."""
+    parts = money.parts
+    kept = ("reserved", "kept", "unspent")
+    spent = sum(flops for name, flops in parts.items() if name not in kept)
     if not parts["completed"]:
         return f"{format_flops(spent)} of {format_flops(sum(parts.values()))} spent"
     trained, final = (format_percent(parts[name] / spent) for name in ("completed", "final"))
@@ -236,17 +305,18 @@ _BARS = {
     "evaluation": SKY,
     "other": GREY,
     "final": ORANGE,
+    "reserved": "rgba(204,121,167,0.35)",
+    "kept": "rgba(230,159,0,0.3)",
     "unspent": "rgba(128,128,128,0.15)",
 }
 
 
-def _bar(row: str, name: str, flops: int, colour: str, pattern: str = "") -> go.Bar:
+def _bar(row: str, name: str, colour: str, pattern: str = "") -> go.Bar:
     return go.Bar(
         y=[row],
-        x=[flops],
+        x=[],
         name=name,
         legendgroup=name,
         orientation="h",
         marker={"color": colour, "pattern": {"shape": pattern}, "line": {"color": GREY, "width": 0.5}},
-        hovertemplate=f"{name}: {format_flops(flops)}<extra></extra>",
     )

@@ -1,7 +1,7 @@
 """The tables of a search, as values: what a page shows, sorts and links."""
 
 from collections.abc import Sequence
-from dataclasses import astuple, dataclass
+from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from dashboards.labels import (
@@ -9,7 +9,6 @@ from dashboards.labels import (
     MEASURED,
     ORIGINS,
     PREDICTED,
-    SPENDING,
     STANDINGS,
     architecture,
     format_error,
@@ -19,6 +18,7 @@ from dashboards.labels import (
     recipe,
     remark,
 )
+from dashboards.money import PARTS, Money, money_of
 from dashboards.view import LOSS, SearchView, Standing
 from nas.records import CandidateRecord, DecisionRecord
 from nas.units import format_flops, format_seconds, format_share
@@ -64,7 +64,7 @@ class Table:
 
 def tables(view: SearchView) -> dict[str, Table]:
     """All tables by key."""
-    found = (front(view), spending(view), audits(view), decisions(view), origins(view), candidates(view), events(view))
+    found = (front(view), spending(money_of(view)), audits(view), decisions(view), origins(view), candidates(view), events(view))
     return {table.key: table for table in found}
 
 
@@ -129,21 +129,16 @@ def candidates(view: SearchView) -> Table:
     return Table("candidates", "All candidates in the order they were proposed", columns, tuple(rows), anchors=True)
 
 
-def spending(view: SearchView) -> Table:
+def spending(money: Money) -> Table:
     """Where the compute went and what was not needed; shares are of the whole budget."""
-    budget = view.search_account.balance.granted + view.final_account.balance.granted
-    spent = [
-        (SPENDING[name], flops, CALCULATED)
-        for name, flops in zip(SPENDING, astuple(view.spending), strict=True)
-        if flops
-    ]
+    spent = [(PARTS[name], flops, CALCULATED) for name, flops in money.parts.items() if flops]
     saved = [
-        ("saved by stopping candidates early", view.pruner_saved_flops, PREDICTED),
-        ("saved by the gate, at most", view.gate_saved_flops, PREDICTED),
-        ("of the above, on audits of stops", sum(audit.extra_flops for audit in view.audits), CALCULATED),
+        ("saved by stopping candidates early", money.pruner_saved, PREDICTED),
+        ("saved by the gate, at most", money.gate_saved, PREDICTED),
+        ("of the above, on audits of stops", money.audits, CALCULATED),
     ]
     rows = [
-        Row((Cell(name), _flops(flops), Cell(_share(flops, budget), flops), Cell(source)))
+        Row((Cell(name), _flops(flops), Cell(_share(flops, money.budget), flops), Cell(source)))
         for name, flops, source in [*spent, *(row for row in saved if row[1])]
     ]
     names = ("what", "compute", "share of budget", "known by")

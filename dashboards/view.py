@@ -175,14 +175,14 @@ class SearchView:
 
     def standing(self, record: CandidateRecord) -> Standing:
         """What became of a candidate."""
-        return standing_of(record, on_front=record.number in self.front)
+        return standing(record.origin, record.state, record.number in self.front)
 
 
-def standing_of(record: CandidateRecord, *, on_front: bool) -> Standing:
+def standing(origin: Origin, state: CandidateState, on_front: bool) -> Standing:
     """What became of a candidate."""
-    if record.origin is Origin.FINAL:
+    if origin is Origin.FINAL:
         return Standing.FINAL
-    return Standing.FRONT if on_front else OUTCOMES[record.state]
+    return Standing.FRONT if on_front else OUTCOMES[state]
 
 
 def view(store: PublicStore, search_id: str) -> SearchView:
@@ -288,13 +288,20 @@ def _finishing(record: CandidateRecord) -> tuple[float, int]:
     return (math.inf if record.finished_at is None else record.finished_at, record.number)
 
 
-def _accounts(search: SearchRecord, records: Sequence[LedgerRecord]) -> tuple[Account, Account]:
+def grants(search: SearchRecord) -> tuple[int, int]:
+    """FLOPs that the search and the final run were given."""
     budget: dict[str, Any] = search.spec.get("budget") or {}
     total, share = budget.get("total") or {}, final_share(budget.get("final", DEFAULT_FINAL))
     compute = parse_flops(total["compute"]) if "compute" in total else 0
-    seconds = parse_seconds(total["time"]) if total.get("time") is not None else None
     final_flops = int(compute * share)
-    ledger = Ledger(search.id, compute - final_flops, final_flops, records)
+    return compute - final_flops, final_flops
+
+
+def _accounts(search: SearchRecord, records: Sequence[LedgerRecord]) -> tuple[Account, Account]:
+    budget: dict[str, Any] = search.spec.get("budget") or {}
+    total, share = budget.get("total") or {}, final_share(budget.get("final", DEFAULT_FINAL))
+    seconds = parse_seconds(total["time"]) if total.get("time") is not None else None
+    ledger = Ledger(search.id, *grants(search), records)
     return (
         Account(ledger.balance(SEARCH), None if seconds is None else seconds * (1 - share)),
         Account(ledger.balance(FINAL), None if seconds is None else seconds * share),
@@ -305,14 +312,19 @@ def _spending(records: Sequence[CandidateRecord], search: Balance, final: Balanc
     trained: Counter[CandidateState] = Counter()
     for record in records:
         trained[record.state] += record.train_flops_spent
-    completed, stopped = trained[CandidateState.COMPLETED], trained[CandidateState.STOPPED]
-    evaluation = sum(record.eval_flops for record in records)
+    return spending(trained, sum(record.eval_flops for record in records), search, final)
+
+
+def spending(trained: Mapping[CandidateState, int], evaluation: int, search: Balance, final: Balance) -> Spending:
+    """Where the FLOPs went, from those that candidates of each state were trained with."""
+    completed, stopped = (trained.get(own, 0) for own in (CandidateState.COMPLETED, CandidateState.STOPPED))
+    total = sum(trained.values())
     return Spending(
         completed=completed,
         stopped=stopped,
-        unfinished=trained.total() - completed - stopped,
+        unfinished=total - completed - stopped,
         evaluation=evaluation,
-        other=max(0, search.spent - trained.total() - evaluation),
+        other=max(0, search.spent - total - evaluation),
         final=final.spent,
         unspent=max(0, search.granted + final.granted - search.spent - final.spent),
     )
@@ -336,14 +348,15 @@ def _audits(
     for decision in decisions:
         record = by_number.get(decision.number)
         if decision.verdict is Verdict.AUDIT and record is not None and decision.number not in audits:
-            audits[decision.number] = _audit(decision, record, record.number in front)
+            false = false_stop(record.state, record.number in front)
+            extra = max(0, record.train_flops_spent - int(decision.rung * record.train_flops_planned))
+            audits[decision.number] = Audit(decision.number, decision.rung, decision.reason, false, extra)
     return tuple(audits.values())
 
 
-def _audit(decision: DecisionRecord, record: CandidateRecord, on_front: bool) -> Audit:
-    known = record.state in (CandidateState.COMPLETED, CandidateState.DIVERGED)
-    extra = max(0, record.train_flops_spent - int(decision.rung * record.train_flops_planned))
-    return Audit(decision.number, decision.rung, decision.reason, on_front if known else None, extra)
+def false_stop(state: CandidateState, on_front: bool) -> bool | None:
+    """Whether an audited stop would have been wrong; ``None`` while unknown."""
+    return on_front if state in (CandidateState.COMPLETED, CandidateState.DIVERGED) else None
 
 
 def _front_by_origin(records: Iterable[CandidateRecord], front: Sequence[int]) -> dict[Origin, tuple[int, ...]]:

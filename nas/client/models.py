@@ -218,6 +218,30 @@ class Curves(BaseModel):
     points: list[CurvePoint]
 
 
+class CurveColumns(BaseModel):
+    """Learning curves of some candidates, for those who draw them; five digits of each number.
+
+    ``number`` are the candidates that were chosen and ``standing`` what became of each; ``curves`` are those of them
+    that have changed since the revision that was asked for. ``rungs`` are shares of a plan.
+    """
+
+    revision: int
+    number: list[int]
+    standing: list[str]
+    rungs: list[float]
+    curves: list["CurveColumn"]
+
+
+class CurveColumn(BaseModel):
+    """Loss over training FLOPs. ``reason``: why the candidate is in its state; ``planned``: FLOPs."""
+
+    number: int
+    flops: list[float]
+    loss: list[float]
+    planned: float
+    reason: str
+
+
 class Decisions(BaseModel):
     decisions: list[DecisionRecord]
 

@@ -18,6 +18,7 @@ from services.controller.routes import (
     candidates,
     catalogue,
     corpora,
+    curves,
     events,
     exports,
     forecasts,
@@ -65,7 +66,10 @@ def create_app(service: Service, reconciles: bool = True) -> FastAPI:
     app.state.ready = lambda: {"searches": reconciler.state, "ray": service.dispatcher.state()} if reconciles else {}
     problems.install(app)
     api = APIRouter(prefix=API)
-    for own in (searches, forecasts, candidates, analysis, events, exports, catalogue, profiles, corpora, tokens):
+    for own in (
+        *(searches, forecasts, candidates, curves, analysis, events),
+        *(exports, catalogue, profiles, corpora, tokens),
+    ):
         api.include_router(own.router)
     app.include_router(api)
     app.include_router(health.router)

@@ -6,6 +6,7 @@ from typing import Annotated
 
 from fastapi import Depends, Request
 
+from nas.adapters.sql.course import Course
 from nas.adapters.sql.reader import Reader
 from nas.adapters.sql.store import SqlStore
 from nas.adapters.sql.tokens import Tokens
@@ -28,6 +29,7 @@ class Service:
     settings: Settings
     dispatcher: Dispatcher
     reader: Reader = field(init=False)
+    course: Course = field(init=False)
     tokens: Tokens = field(init=False)
     nudges: list[Callable[[], None]] = field(default_factory=list)
     rates: Rates = field(init=False)
@@ -38,6 +40,7 @@ class Service:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "reader", Reader(self.store))
+        object.__setattr__(self, "course", Course(self.store))
         object.__setattr__(self, "tokens", Tokens(self.store))
         object.__setattr__(self, "rates", Rates(self.settings.quotas))
         object.__setattr__(self, "completed", Completed(self.reader))

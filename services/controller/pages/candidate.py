@@ -22,7 +22,7 @@ from dashboards.candidate import (
     recipe_rows,
 )
 from dashboards.labels import ORIGINS, STANDINGS, architecture, format_error, format_loss, mark, recipe
-from dashboards.view import Standing, standing_of
+from dashboards.view import Standing, standing
 from nas.adapters.sql.reader import Wanted
 from nas.candidate import Candidate
 from nas.client.models import ExportInfo
@@ -136,7 +136,7 @@ def standing_now(service: Service, search: SearchRecord, record: CandidateRecord
     table = service.completed.of(search.id, service.reader.revision(search.id))
     numbers = front_of(table, search.spec["minimize"])[0].tolist()
     place = numbers.index(record.number) if record.number in numbers else None
-    return standing_of(record, on_front=place is not None), "" if place is None else mark(place)
+    return standing(record.origin, record.state, place is not None), "" if place is None else mark(place)
 
 
 def _facts(record: CandidateRecord) -> list[tuple[str, str, str]]:

@@ -58,10 +58,16 @@ def front(
 
 
 @router.get("/hypervolume", response_model=Hypervolume, responses=problems(404))
-def hypervolume(request: Request, service: TheService, caller: Reading, search_id: str) -> Response:
+def hypervolume(
+    request: Request,
+    service: TheService,
+    caller: Reading,
+    search_id: str,
+    rises: Annotated[bool, Query(description="only the steps at which it rises")] = False,
+) -> Response:
     """The front's hypervolume over the FLOPs that the search has spent."""
     revision = service.reader.revision(search_id)
-    return fresh(request, revision, lambda: service.volumes.of(search_id, revision))
+    return fresh(request, revision, lambda: volumes_of(service, search_id, revision, rises=rises))
 
 
 @router.get("/ledger", response_model=LedgerLines, responses=problems(404))

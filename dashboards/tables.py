@@ -64,7 +64,15 @@ class Table:
 
 def tables(view: SearchView) -> dict[str, Table]:
     """All tables by key."""
-    found = (front(view), spending(money_of(view)), audits(view), decisions(view), origins(view), candidates(view), events(view))
+    found = (
+        front(view),
+        spending(money_of(view)),
+        audits(view),
+        decisions(view),
+        origins(view),
+        candidates(view),
+        events(view),
+    )
     return {table.key: table for table in found}
 
 

@@ -15,8 +15,9 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
+from dashboards.figures import curve_keys, curves_frame, ledger_frame, volumes_frame
 from dashboards.labels import ORIGINS, QUANTITIES, SHORT, STANDINGS
-from dashboards.palette import COLOURS, GLYPHS, SHAPES, SIGNS
+from dashboards.palette import COLOURS, GLYPHS, SHAPES, SIGNS, Key
 from dashboards.view import OUTCOMES
 from nas.units import format_bytes, format_count, format_flops, format_seconds
 
@@ -95,6 +96,7 @@ def _environment() -> Environment:
     )
     environment.globals["asset"] = asset_url
     environment.globals["words"] = words
+    environment.globals["progress_frames"] = progress_frames
     environment.filters.update(
         island=island, flops=format_flops, bytes=format_bytes, seconds=format_seconds, count=format_count
     )
@@ -105,6 +107,21 @@ def island(value: Any) -> Markup:
     """JSON that cannot end the script element it stands in."""
     text = json.dumps(value, separators=(",", ":"), allow_nan=False)
     return Markup(text.replace("&", "\\u0026").replace("<", "\\u003c").replace(">", "\\u003e"))
+
+
+@dataclass(frozen=True, slots=True)
+class Frames:
+    """Figures without data, and the key of the curves."""
+
+    figures: Mapping[str, Any]
+    keys: tuple[Key, ...]
+
+
+@cache
+def progress_frames() -> Frames:
+    """Of the figures beside a search's front."""
+    figures = {"curves": curves_frame(), "volume": volumes_frame(), "account": ledger_frame()}
+    return Frames({name: json.loads(str(own.to_json())) for name, own in figures.items()}, curve_keys())
 
 
 def words() -> dict[str, Any]:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from dashboards.view import Standing, standing
+from dashboards.view import standing
 from nas.adapters.sql.course import Course, Head, Place
 from nas.client.models import CurveColumn, CurveColumns
 from nas.pareto import front_mask

@@ -75,9 +75,15 @@ class PageRoute(APIRoute):
 
 
 def _to_login(request: Request) -> Response:
+    if request.headers.get("HX-Request"):
+        return _failed(request, 401, "You are not logged in any more. Load this page again.")
     wanted = request.url.path + (f"?{request.url.query}" if request.url.query else "")
     return RedirectResponse(f"/login?next={quote(wanted, safe='')}", 303)
 
 
 def _failed(request: Request, status: int, detail: str) -> Response:
+    """Where a part of a page was asked for, a part says it."""
+    if request.headers.get("HX-Request"):
+        told = part("failed-part.html.j2", detail=detail)
+        return HTMLResponse(told.body, status, headers={"Content-Security-Policy": POLICY})
     return page(request, "failed.html.j2", None, status, title=HTTPStatus(status).phrase, detail=detail)

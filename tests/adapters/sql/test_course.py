@@ -19,7 +19,8 @@ from nas.records import (
     SearchState,
     Verdict,
 )
-from tests.contracts.samples import CANDIDATE, POINT, SEARCH as EMPTY
+from tests.contracts.samples import CANDIDATE, POINT
+from tests.contracts.samples import SEARCH as EMPTY
 from tests.dashboards import sample
 
 T, C, Q, S = CandidateState.TRAINING, CandidateState.COMPLETED, CandidateState.QUEUED, CandidateState.STOPPED

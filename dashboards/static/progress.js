@@ -192,10 +192,6 @@ document.addEventListener("click", event => {
 });
 
 document.addEventListener("htmx:after:swap", followed);
-document.addEventListener("htmx:before:morph:attr", event => { // what somebody has unfolded stays unfolded
-  const {attrName} = /** @type {CustomEvent} */ (event).detail;
-  if (attrName === "open" && event.target instanceof HTMLDetailsElement) event.preventDefault();
-});
 document.addEventListener("nas:changed", throttled(refresh, PAUSE));
 document.addEventListener("nas:resync", () => {
   kept = NOTHING;

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Annotated, Any
+from typing import Annotated
 
 from fastapi import APIRouter, Query
 from fastapi.responses import HTMLResponse
@@ -115,7 +115,7 @@ def _ahead(search: SearchRecord) -> str:
     if search.prospects is not None:
         return f"The next 10% {prospects(search.prospects)}."
     if search.state in OVER:
-        return "Too few candidates were trained to say."
+        return "The search is over."
     return "Not known yet: it takes some candidates that were trained to the end."
 
 
@@ -173,8 +173,8 @@ IDLE = {
 def _working(own: AtWork, now: float) -> Working:
     words = ["the final run"] if own.origin is Origin.FINAL else []
     if own.since is not None and own.attempt is not None:
-        words.append(f"attempt {own.attempt}, for {format_seconds(max(0.0, now - own.since))}")
-        words.append(f"since {_clock(own.since)}")
+        words.append(f"attempt {own.attempt}, since {_time(own.since, now).words}")
+        words.append(f"for {format_seconds(max(0.0, now - own.since))}")
     else:
         words.append("about to begin")
     if own.worker:
@@ -197,7 +197,7 @@ class Decided:
     verdict: str
     words: str
     rung: str
-    time: str
+    time: "Time"
     reason: str
 
 
@@ -205,12 +205,12 @@ class Decided:
 def decisions(service: TheService, caller: Reading, search_id: str, most: Most = LATEST) -> HTMLResponse:
     """What the pruner decided, the latest first."""
     search = service.store.search(search_id)
-    found = service.course.decisions(search_id, most + 1)
+    found, now = service.course.decisions(search_id, most + 1), service.store.now()
     counted = _counted(service, search_id) if found else ""
     return part(
         "progress-decisions.html.j2",
         search=search,
-        found=[_decided(own) for own in found[:most]],
+        found=[_decided(own, now) for own in found[:most]],
         counted=counted,
         most=most,
         all=len(found) <= most,
@@ -220,9 +220,9 @@ def decisions(service: TheService, caller: Reading, search_id: str, most: Most =
 VERDICTS = {Verdict.CONTINUE: "goes on", Verdict.STOP: "stopped", Verdict.AUDIT: "stop audited: goes on"}
 
 
-def _decided(own: DecisionRecord) -> Decided:
+def _decided(own: DecisionRecord, now: float) -> Decided:
     words, rung = VERDICTS[own.verdict], format_share(own.rung)
-    return Decided(own.number, str(own.verdict), words, rung, _clock(own.at), own.reason)
+    return Decided(own.number, str(own.verdict), words, rung, _time(own.at, now), own.reason)
 
 
 def _counted(service: TheService, search_id: str) -> str:
@@ -230,7 +230,7 @@ def _counted(service: TheService, search_id: str) -> str:
     verdicts = service.course.verdicts(search_id)
     audits = service.course.audits(search_id)
     stops = verdicts.get(Verdict.STOP, 0)
-    text = f"{stops} stopped, {len(audits)} stops audited, {verdicts.get(Verdict.CONTINUE, 0)} times to go on."
+    text = f"Told to stop: {stops}, audited instead: {len(audits)}, told to go on: {verdicts.get(Verdict.CONTINUE, 0)}."
     if not audits:
         return text
     front = front_of(service, search_id, service.reader.revision(search_id))
@@ -252,7 +252,7 @@ class Happened:
     """An event, in words."""
 
     level: str
-    time: str
+    time: "Time"
     number: int | None
     message: str
 
@@ -261,15 +261,24 @@ class Happened:
 def events(service: TheService, caller: Reading, search_id: str, most: Most = LATEST) -> HTMLResponse:
     """What happened, the latest first."""
     search = service.store.search(search_id)
-    found = service.course.events(search_id, most + 1)
-    shown: list[Any] = [_happened(own) for own in found[:most]]
+    found, now = service.course.events(search_id, most + 1), service.store.now()
+    shown = [_happened(own, now) for own in found[:most]]
     return part("progress-events.html.j2", search=search, found=shown, most=most, all=len(found) <= most)
 
 
-def _happened(own: EventRecord) -> Happened:
-    return Happened(own.level, _clock(own.at), own.number, own.message)
+def _happened(own: EventRecord, now: float) -> Happened:
+    return Happened(own.level, _time(own.at, now), own.number, own.message)
 
 
-def _clock(at: float) -> str:
-    """``2026-11-22 20:14:05 UTC``."""
-    return datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
+@dataclass(frozen=True, slots=True)
+class Time:
+    """For machines, and for people: ``20:14:05 UTC``, with its day unless that is today."""
+
+    exact: str
+    words: str
+
+
+def _time(at: float, now: float) -> Time:
+    moment, today = (datetime.fromtimestamp(own, UTC) for own in (at, now))
+    day = "" if moment.date() == today.date() else moment.strftime("%Y-%m-%d ")
+    return Time(moment.isoformat(timespec="milliseconds"), day + moment.strftime("%H:%M:%S UTC"))

@@ -1,6 +1,6 @@
 // @ts-check
 // Learning curves as a page keeps them: what the server sent, put into the figure's frame, its axes and its table.
-import {format} from "./units.js";
+import {format, general} from "./units.js";
 
 /** @typedef {{number: number, flops: number[], loss: number[], planned: number, reason: string}} Curve */
 /** @typedef {{revision: number, number: number[], standing: string[], rungs: number[], curves: Curve[]}} Answer */
@@ -119,7 +119,7 @@ export function ticks(low, high) {
   if (high > 1000 * low) return {dtick: 1};
   if (high > 5 * low) return {dtick: "D2"};
   const step = round((high - low || low) / 5);
-  return {tick0: step, dtick: `L${Number(step.toPrecision(6))}`};
+  return {tick0: step, dtick: `L${general(step, 6)}`};
 }
 
 /** The nearest of 1, 2 and 5 times a power of ten, by ratio. @param {number} value */

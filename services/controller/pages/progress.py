@@ -38,7 +38,7 @@ def volume(service: TheService, caller: Reading, search_id: str) -> HTMLResponse
     search = service.store.search(search_id)
     found = volumes_of(service, search_id, rises=True)
     if not found.steps:
-        return part("progress-volume.html.j2", search=search, table_=None, line={"x": [], "y": []})
+        return part("progress-volume.html.j2", search=search, table_=None, line={"x": [], "y": []}, why=_flat(search))
     spent = candidates_spent(service, search_id)
     return part(
         "progress-volume.html.j2",
@@ -48,6 +48,15 @@ def volume(service: TheService, caller: Reading, search_id: str) -> HTMLResponse
         table_=_steps(found.steps),
         line=volume_line(found.steps, spent),
     )
+
+
+def _flat(search: SearchRecord) -> str:
+    """Why there is no hypervolume."""
+    if search.state in OVER:
+        return "No candidate was trained to the end."
+    if not search.setting.get("reference"):
+        return "No reference point is fixed yet: the search has not begun."
+    return "No candidate was trained to the end yet."
 
 
 def _steps(steps: Sequence[VolumeStep]) -> Table:
@@ -242,9 +251,7 @@ def _judged(audits: Sequence[Audit]) -> str:
     if not known:
         return "No audit has ended yet, so it is not known how many stops were wrong."
     low, high = (format_percent(bound) for bound in interval(sum(known), len(known)))
-    return (
-        f"Of {len(known)} audits that ended, {sum(known)} would have been false stops (95% interval {low} to {high})."
-    )
+    return f"False stops: {sum(known)} of the {len(known)} audited that ended (95% interval {low} to {high})."
 
 
 @dataclass(frozen=True, slots=True)

@@ -175,5 +175,5 @@ export function summary(kept, words) {
     counts.set(name, (counts.get(name) ?? 0) + 1);
   }
   const parts = [...counts].sort((a, b) => b[1] - a[1]).map(([name, count]) => `${count} ${name}`);
-  return `${curves.length} curve${curves.length === 1 ? "" : "s"}: ${parts.join(", ")}.`;
+  return `${curves.length} curve${curves.length === 1 ? "" : "s"}: ${parts.join("; ")}.`;
 }

@@ -45,7 +45,7 @@ function draw(name, columns, layout = {}) {
   }
   if (coarse) whole.dragmode = false; // a finger on a figure scrolls the page
   const plot = element(`${name}-plot`);
-  plot.hidden = false;
+  plot.hidden = element(`${name}-downloads`).hidden = false;
   return Plotly.react(plot, traces, whole, {responsive: true, displayModeBar: false});
 }
 
@@ -100,7 +100,7 @@ function failed(error) {
 function show() {
   const curves = drawn(kept);
   element("curves-said").textContent = summary(kept, words);
-  element("curves-figure").hidden = element("curves-details").hidden = !curves.length;
+  for (const part of ["figure", "details", "form"]) element(`curves-${part}`).hidden = !curves.length;
   if (!curves.length) return;
   draw("curves", data(frames.curves.data, kept, words), {...axes(curves), ...rungs(kept)}).then(opens);
   const present = new Set(kept.standing.values());
@@ -172,7 +172,7 @@ function follow(name, id, columns, empty) {
   if (!text || seen.get(id) === text) return;
   seen.set(id, text);
   const found = JSON.parse(text);
-  if (empty(found)) element(`${name}-plot`).hidden = true;
+  if (empty(found)) element(`${name}-plot`).hidden = element(`${name}-downloads`).hidden = true;
   else draw(name, columns(found));
 }
 

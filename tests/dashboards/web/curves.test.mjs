@@ -89,6 +89,6 @@ test("the table has the latest first", () => {
 test("the summary", () => {
   assert.match(summary(NOTHING, WORDS), /^No candidate/);
   const kept = merged(NOTHING, answer({0: "front", 1: "stopped", 2: "stopped"}, [curve(0), curve(1), curve(2)]));
-  assert.equal(summary(kept, WORDS), "3 curves: 2 stopped in training, 1 on the front.");
+  assert.equal(summary(kept, WORDS), "3 curves: 2 stopped in training; 1 on the front.");
   assert.match(summary(merged(NOTHING, answer({0: "front"}, [curve(0)])), WORDS), /^1 curve: /);
 });

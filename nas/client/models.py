@@ -233,7 +233,8 @@ class CurveColumns(BaseModel):
 
 
 class CurveColumn(BaseModel):
-    """Loss over training FLOPs. ``reason``: why the candidate is in its state; ``planned``: FLOPs."""
+    """Loss over training FLOPs. ``reason``: why the candidate is in its state, the pruner's for one that it stopped;
+    ``planned``: FLOPs."""
 
     number: int
     flops: list[float]

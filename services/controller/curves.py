@@ -42,13 +42,14 @@ def curve_columns(service: Service, search_id: str, asked: Asked, revision: int)
     changed = [own for own in heads if asked.since is None or own.revision > asked.since]
     numbers = [own.number for own in changed]
     places = service.course.curves(search_id, numbers, asked.points) if numbers else {}
+    stops = service.course.stops(search_id, numbers) if numbers else {}
     members = set(front)
     return CurveColumns(
         revision=revision,
         number=[own.number for own in heads],
         standing=[str(standing(own.origin, own.state, own.number in members)) for own in heads],
         rungs=service.course.rungs(search_id, numbers) if numbers else [],
-        curves=[_column(own, places.get(own.number, [])) for own in changed],
+        curves=[_column(own, places.get(own.number, []), own.reason or stops.get(own.number, "")) for own in changed],
     )
 
 
@@ -72,13 +73,13 @@ def _chosen(course: Course, search_id: str, front: Sequence[int], most: int) -> 
     return list(dict.fromkeys((*now, *front, *rest)))[:most]
 
 
-def _column(head: Head, places: Sequence[Place]) -> CurveColumn:
+def _column(head: Head, places: Sequence[Place], reason: str) -> CurveColumn:
     return CurveColumn(
         number=head.number,
         flops=[_short(own.flops) for own in places],
         loss=[_short(own.loss) for own in places],
         planned=_short(head.planned),
-        reason=head.reason[:REASON],
+        reason=reason[:REASON],
     )
 
 

@@ -206,6 +206,13 @@ class Course:
         statement = select(*columns).where(own.search_id == search_id).order_by(own.id.desc()).limit(most)
         return [DecisionRecord(**row) for row in self._rows(statement)]
 
+    def stops(self, search_id: str, numbers: Sequence[int]) -> dict[int, str]:
+        """Why the pruner stopped those of these candidates that it did."""
+        own = _DECISIONS.c
+        where = (own.search_id == search_id, own.number.in_(numbers), own.verdict == Verdict.STOP)
+        rows = self._rows(select(own.number, own.reason).where(*where).order_by(own.id))
+        return {row["number"]: row["reason"] for row in rows}
+
     def verdicts(self, search_id: str) -> Mapping[Verdict, int]:
         """How many of each."""
         own = _DECISIONS.c

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from dashboards.view import view
-from nas.records import CandidateState, CurvePoint, Origin
+from nas.records import CandidateState, CurvePoint, DecisionRecord, Origin, Verdict
 from services.controller.routes.curves import MOST
 from tests.dashboards import sample
 from tests.services.controller.conftest import Server
@@ -67,6 +67,16 @@ def test_those_asked_for(sampled: Server) -> None:
                                  "stopped"]  # fmt: skip
 
 
+def test_a_stopped_one_says_why_the_pruner_stopped_it(sampled: Server) -> None:
+    """Its record has no reason of its own where the pruner's decision has it."""
+    sampled.store.add_candidate(
+        replace(sampled.store.candidate(sample.ID, 5), number=50, reason="", state=CandidateState.STOPPED)
+    )
+    for verdict, reason in ((Verdict.CONTINUE, "not yet"), (Verdict.STOP, "dearer and worse"), (Verdict.AUDIT, "no")):
+        sampled.store.add_decision(DecisionRecord(sample.ID, 50, 0.25, verdict, reason, {}, 1.0))
+    assert [own["reason"] for own in curves(sampled, numbers=[50])["curves"]] == ["dearer and worse"]
+
+
 @pytest.mark.parametrize(
     "params",
     [{"most": 0}, {"most": MOST + 1}, {"points": 1}, {"numbers": [-1]}, {"numbers": [2**31]},
@@ -96,6 +106,7 @@ def test_a_finished_search(filled: Server) -> None:
     assert "final" in found["standing"] and "front" in found["standing"]
     numbers = [own.number for own in filled.store.candidates(filled.id) if own.started_at is not None]
     assert found["number"] == numbers and all(own["flops"] for own in found["curves"])
+    assert all(own["reason"] for own, s in zip(found["curves"], found["standing"], strict=True) if s == "stopped")
     assert any(own.origin is Origin.FINAL for own in filled.store.candidates(filled.id))
 
 

@@ -4,11 +4,11 @@ from collections.abc import Callable, Coroutine
 from http import HTTPStatus
 from importlib import metadata
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import quote, urlsplit
 
 from fastapi import Request, Response
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import HTMLResponse, RedirectResponse
+from fastapi.responses import HTMLResponse, PlainTextResponse, RedirectResponse
 from fastapi.routing import APIRoute
 
 from dashboards.web import render
@@ -75,15 +75,17 @@ class PageRoute(APIRoute):
 
 
 def _to_login(request: Request) -> Response:
-    if request.headers.get("HX-Request"):
-        return _failed(request, 401, "You are not logged in any more. Load this page again.")
-    wanted = request.url.path + (f"?{request.url.query}" if request.url.query else "")
-    return RedirectResponse(f"/login?next={quote(wanted, safe='')}", 303)
+    """And back to the page afterwards; where htmx asked for a part of one, the whole page goes."""
+    partly = request.headers.get("HX-Current-URL") if request.headers.get("HX-Request") else None
+    url = urlsplit(partly) if partly is not None else request.url
+    wanted = url.path + (f"?{url.query}" if url.query else "")
+    address = f"/login?next={quote(wanted, safe='')}"
+    if partly is not None:
+        return Response(status_code=401, headers={"HX-Redirect": address})
+    return RedirectResponse(address, 303)
 
 
 def _failed(request: Request, status: int, detail: str) -> Response:
-    """Where a part of a page was asked for, a part says it."""
-    if request.headers.get("HX-Request"):
-        told = part("failed-part.html.j2", detail=detail)
-        return HTMLResponse(told.body, status, headers={"Content-Security-Policy": POLICY})
+    if request.headers.get("HX-Request"):  # the page stays as it is, and says so
+        return PlainTextResponse(detail, status, headers={"HX-Reswap": "none"})
     return page(request, "failed.html.j2", None, status, title=HTTPStatus(status).phrase, detail=detail)

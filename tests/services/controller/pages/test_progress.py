@@ -202,7 +202,7 @@ def test_not_so_many(sampled: Server, most: object) -> None:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_an_error_is_no_whole_page_where_a_part_was_asked_for(guarded: Server, name: str) -> None:
-    path, asks = f"/searches/none/progress/{name}", {"HX-Request": "true"}
+    path, asks = f"/searches/none/progress/{name}", {"HX-Request": "true", "HX-Current-URL": "http://localhost/"}
     unknown = guarded.http.get(path, headers=asks, follow_redirects=False)
     assert (unknown.status_code, "<html" in unknown.text) == (401, False)
     missing = guarded.http.get(path, headers=asks | guarded.token("read"))

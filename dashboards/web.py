@@ -8,6 +8,7 @@ import hashlib
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from functools import cache
 from importlib import resources
 from typing import Any
@@ -98,9 +99,19 @@ def _environment() -> Environment:
     environment.globals["words"] = words
     environment.globals["progress_frames"] = progress_frames
     environment.filters.update(
-        island=island, flops=format_flops, bytes=format_bytes, seconds=format_seconds, count=format_count
+        island=island,
+        flops=format_flops,
+        bytes=format_bytes,
+        seconds=format_seconds,
+        count=format_count,
+        moment=moment,
     )
     return environment
+
+
+def moment(at: float | None) -> str:
+    """``2026-11-22 20:14``, in UTC."""
+    return "—" if at is None else datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%d %H:%M")
 
 
 def island(value: Any) -> Markup:

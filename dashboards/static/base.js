@@ -74,6 +74,11 @@ document.addEventListener("htmx:config:request", event => {
   Object.assign(detail.ctx.request.headers, headers());
 });
 
+document.addEventListener("htmx:response:error", event => {
+  const {ctx} = /** @type {CustomEvent} */ (event).detail;
+  if (ctx.hx?.reswap === "none") say(ctx.text);
+});
+
 theme();
 logout();
 asks();

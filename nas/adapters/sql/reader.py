@@ -14,6 +14,7 @@ from nas.records import (
     CandidateRecord,
     CandidateState,
     EventRecord,
+    LeaseRecord,
     Origin,
     RequestKind,
     SearchRecord,
@@ -34,10 +35,15 @@ _SEARCHES, _CANDIDATES, _POINTS, _DECISIONS, _LEDGER, _EVENTS, _REQUESTS, _PROFI
         "device_profiles",
     )
 )
+_LEASES = Base.metadata.tables["leases"]
 NUMBERS = ("number", "val_bpb", "seconds", "started_at", "finished_at")
 """Columns that candidates can be sorted by: numbers that every database compares."""
 CHARGES = ("settle", "charge")
 """Lines of a ledger that spend what their account was granted."""
+ORDERS = ("created", "name", "state", "best")
+"""What searches can be sorted by: time, name, how far they are, lowest validation loss."""
+RANKS = ("running", "stopping", "paused", "queued", "failed", "completed", "cancelled")
+"""States in the order in which somebody wants to see them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,6 +156,37 @@ class Reader:
         statement = select(*columns).where(*where).order_by(at.desc(), own.desc()).limit(limit)
         return [SearchRecord(**row) for row in self._rows(statement)]
 
+    def listed(
+        self,
+        *,
+        states: Sequence[SearchState] = (),
+        name: str = "",
+        order: str = "created",
+        descending: bool = True,
+        after: tuple[float | str | None, str] | None = None,
+        limit: int,
+    ) -> list[tuple[SearchRecord, float | str | None]]:
+        """Searches, each with what it is sorted by; those without a value come last, and of equal ones ids decide.
+
+        Args:
+            name: a part of it, in large letters or small ones.
+            order: of `ORDERS`.
+            after: only what follows the search with that (value, id).
+        """
+        searches = _SEARCHES.c
+        where: list[ColumnElement[bool]] = [searches.state.in_(states)] if states else []
+        if name:
+            where.append(searches.name.icontains(name, autoescape=True))
+        places = select(searches.id, _place(order).label("place")).where(*where).subquery()
+        own, place = places.c.id, places.c.place
+        direction = place.desc() if descending else place.asc()
+        columns = [searches[field.name] for field in fields(SearchRecord)]
+        statement = select(*columns, place).join(places, own == searches.id)
+        if after is not None:
+            statement = statement.where(_following(place, own, after, descending))
+        rows = self._rows(statement.order_by(place.is_(None), direction, own).limit(limit))
+        return [(SearchRecord(**{key: row[key] for key in row if key != "place"}), row["place"]) for row in rows]
+
     def candidates(
         self,
         search_id: str,
@@ -242,6 +279,26 @@ class Reader:
         for row in rows:
             grouped.setdefault(row["search_id"], []).append(row)
         return {search_id: _progress(group) for search_id, group in grouped.items()}
+
+    def cheapest(self, best: Mapping[str, float]) -> dict[str, list[Mapping[str, Any]]]:
+        """The costs of the candidates that were trained to exactly that loss, by search."""
+        own = _CANDIDATES.c
+        exact = [and_(own.search_id == search_id, own.val_bpb == loss) for search_id, loss in best.items()]
+        if not exact:
+            return {}
+        statement = select(own.search_id, own.costs).where(
+            or_(*exact), own.state == CandidateState.COMPLETED, own.origin != Origin.FINAL
+        )
+        found: dict[str, list[Mapping[str, Any]]] = {}
+        for row in self._rows(statement.order_by(own.search_id, own.number)):
+            found.setdefault(row["search_id"], []).append(row["costs"])
+        return found
+
+    def leases(self, now: float) -> list[LeaseRecord]:
+        """Those that have not run out."""
+        columns = [_LEASES.c[field.name] for field in fields(LeaseRecord)]
+        rows = self._rows(select(*columns).where(_LEASES.c.expires_at > now).order_by(_LEASES.c.search_id))
+        return [LeaseRecord(**row) for row in rows]
 
     def last_losses(self, search_id: str, numbers: Sequence[int] | None = None) -> dict[int, float]:
         """The last validation loss on the curve of each candidate that was stopped, of these numbers only."""
@@ -362,9 +419,23 @@ def _wanted(wanted: Wanted) -> list[ColumnElement[bool]]:
     ]
 
 
+def _place(order: str) -> ColumnElement[Any]:
+    """What a search is sorted by."""
+    searches, own = _SEARCHES.c, _CANDIDATES.c
+    if order == "best":
+        least = select(func.min(own.val_bpb)).where(
+            own.search_id == searches.id, own.state == CandidateState.COMPLETED, own.origin != Origin.FINAL
+        )
+        return least.correlate(_SEARCHES).scalar_subquery()
+    if order == "state":
+        return case({SearchState(name): rank for rank, name in enumerate(RANKS)}, value=searches.state)
+    return func.lower(searches.name) if order == "name" else searches.created_at
+
+
 def _following(
-    column: ColumnElement[Any], number: ColumnElement[int], after: tuple[float | None, int], descending: bool
+    column: ColumnElement[Any], number: ColumnElement[Any], after: tuple[Any, Any], descending: bool
 ) -> ColumnElement[bool]:
+    """After that (value, number or id)."""
     value, last = after
     if value is None:
         return and_(column.is_(None), number > last)

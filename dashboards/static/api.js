@@ -15,18 +15,29 @@ export function headers() {
   return csrf ? {"X-CSRF-Token": csrf.content} : {};
 }
 
+/** @typedef {{method?: string, body?: unknown, signal?: AbortSignal, headers?: Record<string, string>}} Given */
+
 /**
  * Asks the API; a problem is thrown. Whoever is not known any more is sent to the page where one logs in.
  * @param {string} path below ``/api/v1``
- * @param {{method?: string, body?: unknown, signal?: AbortSignal, headers?: Record<string, string>}} [given]
+ * @param {Given} [given] the body is sent as JSON, or as a form where it is one
  * @returns {Promise<any>} the answer; ``null`` without content
  */
-export async function api(path, given = {}) {
+export function api(path, given = {}) {
+  return ask(`/api/v1${path}`, given);
+}
+
+/**
+ * As ``api``, of any path of this server.
+ * @param {string} path @param {Given} given @returns {Promise<any>}
+ */
+export async function ask(path, given) {
+  const {body} = given;
   /** @type {Record<string, string>} */
-  const sent = given.body === undefined ? {} : {"Content-Type": "application/json"};
-  const answer = await fetch(`/api/v1${path}`, {
+  const sent = body === undefined || body instanceof FormData ? {} : {"Content-Type": "application/json"};
+  const answer = await fetch(path, {
     method: given.method ?? "GET",
-    body: given.body === undefined ? undefined : JSON.stringify(given.body),
+    body: body === undefined || body instanceof FormData ? body : JSON.stringify(body),
     signal: given.signal,
     headers: {...sent, ...headers(), ...given.headers},
   });

@@ -2,6 +2,7 @@
 // The list of searches: fetched again while something runs, two of them chosen to compare.
 import {announcement, chosenIn, due, withChosen} from "./list.js";
 
+const htmx = /** @type {{ajax: (verb: string, path: string, given: object) => Promise<void>}} */ (Reflect.get(window, "htmx"));
 const place = /** @type {HTMLElement} */ (document.getElementById("searches"));
 const offline = /** @type {HTMLElement | null} */ (document.getElementById("offline"));
 const told = /** @type {HTMLElement | null} */ (document.getElementById("told"));

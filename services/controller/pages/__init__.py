@@ -2,8 +2,8 @@
 
 from fastapi import APIRouter
 
-from services.controller.pages import assets, candidate, compare, devices, login, progress, search, searches
+from services.controller.pages import assets, candidate, compare, devices, login, new, progress, search, searches
 
 router = APIRouter(include_in_schema=False)
-for own in (searches, search, progress, candidate, compare, devices, login, assets):
+for own in (searches, new, search, progress, candidate, compare, devices, login, assets):
     router.include_router(own.router)

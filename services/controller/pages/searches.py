@@ -246,4 +246,3 @@ def _cost(record: SearchRecord, costs: Sequence[Mapping[str, Any]]) -> str:
     name = objectives[0] if objectives else "flops_per_byte"
     found = [own[name] for own in costs if isinstance(own.get(name), (int, float))]
     return f"{format_value(name, min(found))} {quantity(name).name}" if found else ""
-

@@ -31,7 +31,7 @@ function theme() {
 function logout() {
   document.getElementById("logout")?.addEventListener("click", async () => {
     await api("/session", {method: "DELETE"});
-    location.assign("/login");
+    location.assign("/login?out=1");
   });
 }
 

@@ -4,6 +4,8 @@ import {format} from "./units.js";
 
 const LOSS = "val_bpb";
 const REFERENCES = ["corpus", "space"];
+/** @type {Record<string, string>} what is shown where a spec says nothing, of fields that have no empty one */
+const DEFAULTS = {"limits.export": "native", "method.choose": "best", "method.policy": "default"};
 
 /** @typedef {Record<string, any>} Spec */
 /** @typedef {Record<string, string | string[]>} Values by field; those of ``minimize`` are a list */
@@ -16,7 +18,10 @@ const REFERENCES = ["corpus", "space"];
  */
 export function specOf(base, values, numbers) {
   const spec = structuredClone(base);
-  for (const [field, value] of Object.entries(values)) set(spec, field, parsed(field, value, numbers));
+  const before = valuesOf(base, Object.keys(values));
+  for (const [field, value] of Object.entries(values)) {
+    if (canonical(value) !== canonical(before[field])) set(spec, field, parsed(field, value, numbers));
+  }
   return spec;
 }
 
@@ -62,7 +67,8 @@ export function valuesOf(spec, fields) {
     let value = spec;
     for (const name of field.split(".")) value = isMapping(value) ? value[name] : undefined;
     if (field === "minimize") found[field] = Array.isArray(value) ? value.map(String) : [LOSS, "flops_per_byte"];
-    else found[field] = isMapping(value) ? canonical(value) : value === undefined || value === null ? "" : String(value);
+    else if (value === undefined || value === null) found[field] = DEFAULTS[field] ?? "";
+    else found[field] = isMapping(value) ? canonical(value) : String(value);
   }
   return found;
 }
@@ -162,8 +168,8 @@ function member(term, own) {
   return {term, value: `${format("count", own.params)} parameters`, detail: `${own.words}; ${cost}`};
 }
 
-/** @param {number} count */
-function times(count) {
+/** ``13 times``. @param {number} count */
+export function times(count) {
   return `${Number(count.toPrecision(2))} times`;
 }
 

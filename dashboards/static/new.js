@@ -1,7 +1,7 @@
 // @ts-check
 // The form of a new search: looked at while it is written, submitted once.
 import {Problem, api, ask, say} from "./api.js";
-import {address, canonical, command, epochs, facts, fieldFor, profileOf, remarks, specOf, valuesOf} from "./form.js";
+import {address, canonical, command, epochs, facts, fieldFor, profileOf, remarks, specOf, times, valuesOf} from "./form.js";
 
 const LOOK_MS = 400, FORESEE_MS = 1000, PROFILE_MS = 2000;
 const told = JSON.parse(element("told").textContent ?? "{}");
@@ -15,6 +15,8 @@ const start = valuesOf(told.start, told.fields);
 let spec = told.spec;
 /** Whether the server would take it. */
 let valid = false;
+/** Whether the YAML is not what ``spec`` says, as it cannot be read. */
+let unread = false;
 /** What the last forecast was of, and what is being asked. */
 let foreseen = "", foreseeing = "";
 /** @type {{body: string, key: string}} the key is made once for what is submitted, so that twice is once */
@@ -136,12 +138,14 @@ function complain(error) {
     verdict("bad", "The server does not answer; it is asked again when something changes.");
     return;
   }
-  const field = fieldFor(error.field.replace(/^spec\./, ""), told.fields);
+  const about = error.field || (error.message.startsWith("corpus ") ? "corpus" : "");
+  const field = fieldFor(about, told.fields);
   const first = field ? inputs(field)[0] : null;
   const place = field === "minimize" ? "f-minimize" : first?.id;
   const onYaml = !element("panel-yaml").hidden;
   if (onYaml) mark([yaml], "yaml", error.message);
-  if (first && place) mark(field === "minimize" ? [] : [first], place, error.message);
+  const bare = error.message.replace(`${error.field}: `, "");
+  if (first && place) mark(field === "minimize" ? [] : [first], place, bare);
   if (!first && !onYaml) {
     element("general").textContent = error.message;
     element("general").hidden = false;
@@ -194,7 +198,7 @@ function show(forecast) {
   list("notes", more);
   element("more").hidden = more.length === 0;
   const most = epochs(forecast);
-  element("epochs").textContent = `${most.toPrecision(2)} times here.`;
+  element("epochs").textContent = `here it would be ${times(most)}.`;
   element("consent").hidden = most <= told.consent;
   if (most <= told.consent) agreed.checked = false;
   element("forecast").hidden = false;
@@ -220,13 +224,13 @@ function unforeseen(error) {
   const unknown = error instanceof Problem && error.status === 409 && error.message.includes("/api/v1/profiles");
   element("profile").hidden = !unknown;
   if (unknown) return verdict("good", "The server would take it; there is no forecast before its device is known.");
-  if (!(error instanceof Problem)) return complain(error);
+  if (!(error instanceof Problem) || error.field || error.message.startsWith("corpus ")) return complain(error);
   if (error.status === 409) return verdict("good", `The server would take it; there is no forecast: ${error.message}.`);
   if (error.status === 429) return verdict("good", "The server would take it; it forecasts for others now: ask again soon.");
   if (error.status === 404) return verdict("good", "The server would take it; it gives no forecasts.");
   element("general").textContent = error.message;
   element("general").hidden = false;
-  verdict("bad", error.field ? "It is not right yet." : "No candidate fits: it would end before it began.");
+  verdict("bad", error.status === 422 ? "It would end before it began." : "There is no forecast.");
 }
 
 async function profile() {
@@ -256,6 +260,12 @@ async function profile() {
 async function submit() {
   const button = element("submit");
   if (button.getAttribute("aria-busy") === "true") return;
+  if (unread) return verdict("bad", "The YAML cannot be read yet.");
+  if (!element("consent").hidden && !agreed.checked) {
+    verdict("bad", "The text would be read many times: agree to that first, or give less compute or more text.");
+    agreed.focus();
+    return;
+  }
   const body = {spec, agreed: agreed.checked};
   if (sending.body !== canonical(body)) sending = {body: canonical(body), key: newKey()};
   button.setAttribute("aria-busy", "true");
@@ -308,6 +318,7 @@ async function bring() {
 
 /** The form has changed. */
 function read() {
+  unread = false;
   spec = specOf(spec, values(), told.numbers);
   describeSpace();
   history.replaceState(null, "", location.pathname + address(start, valuesOf(spec, told.fields), origin) + location.hash);
@@ -319,6 +330,7 @@ let readSoon = 0;
 /** The YAML has changed. */
 function readYaml() {
   valid = false;
+  unread = true;
   clearTimeout(readSoon);
   verdict("wait", "Reading …");
   readSoon = window.setTimeout(async () => {
@@ -327,6 +339,7 @@ function readYaml() {
       const found = await ask("/new/spec", {method: "POST", body: {text}});
       if (text !== yaml.value) return;
       spec = found.spec;
+      unread = false;
       fill();
       clear();
       history.replaceState(null, "", location.pathname + address(start, valuesOf(spec, told.fields), origin) + location.hash);

@@ -204,7 +204,9 @@ def _with_own(choices: list[tuple[str, str]], reference: Any, words: str) -> lis
     """With that of the spec, where it is none of them."""
     value = _as_value(reference)
     known = {own for own, _ in choices}
-    if not value or value in known:
+    if not value:
+        return [("", "choose one"), *choices]
+    if value in known:
         return choices
     return [*choices, (value, words if isinstance(reference, Mapping) else value)]
 

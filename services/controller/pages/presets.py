@@ -35,14 +35,14 @@ PRESETS: Mapping[str, Preset] = {
     ),
     "hour": Preset(
         "An hour on two cores",
-        "Larger runs of the same space, of which the best is trained on for a third of the time.",
+        "Larger runs of the same space, of which the best gets a third of the compute.",
         {
             "name": "an-hour",
             "corpus": "austen",
             "space": "llama-tiny",
             "device": "cpu",
             "budget": {
-                "total": {"compute": "150TFLOP", "time": "1h"},
+                "total": {"compute": "250TFLOP", "time": "1h"},
                 "final": "30%",
                 "candidate": {"compute": "4TFLOP", "memory": "1GiB"},
             },
@@ -53,10 +53,9 @@ PRESETS: Mapping[str, Preset] = {
     ),
     "night": Preset(
         "One GPU for a night",
-        "Models of 5 to 500 million weights. Bring some hundred megabytes of text: the novels would be read too often.",
+        "Models of 5 to 500 million weights, of some hundred megabytes of text: bring them first.",
         {
             "name": "a-night",
-            "corpus": "austen",
             "space": "llama-small",
             "device": "cuda",
             "budget": {"total": {"compute": "2EFLOP", "time": "10h"}, "final": "40%"},

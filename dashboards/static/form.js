@@ -3,6 +3,7 @@
 import {format} from "./units.js";
 
 const LOSS = "val_bpb";
+const LONG = 2000;
 const REFERENCES = ["corpus", "space"];
 /** @type {Record<string, string>} what is shown where a spec says nothing, of fields that have no empty one */
 const DEFAULTS = {"limits.export": "native", "method.choose": "best", "method.policy": "default"};
@@ -88,6 +89,7 @@ export function address(start, now, origin) {
   const found = new URLSearchParams(origin);
   for (const [field, value] of Object.entries(now)) {
     if (canonical(value) === canonical(start[field])) continue;
+    if (value.length > LONG) continue; // servers refuse long addresses
     for (const own of typeof value === "string" ? [value] : value) found.append(field, own);
   }
   const text = found.toString();

@@ -92,6 +92,8 @@ FIELDS = (
 )
 """That the form has, and that may stand in the page's address."""
 NUMBERS = {own.field for own in (*BUDGET, *CANDIDATE, *LIMITS, *METHOD) if own.kind == "number"}
+FIELD_MOST = 8000
+"""Characters of a field in an address."""
 REFERENCES = ("corpus", "space")
 """That may be mappings."""
 _NUMBER = re.compile(r"(0|[1-9][0-9]{0,14})(\.[0-9]{1,15})?")
@@ -246,7 +248,7 @@ def _asked(request: Request) -> Iterator[tuple[str, Any]]:
 
 def _value(field: str, text: str) -> Any:
     """Of a field of an address: text, for some a number or a mapping as JSON. What is wrong is said by the form."""
-    if len(text) > TEXT_MOST or "\0" in text:
+    if len(text) > FIELD_MOST or "\0" in text:
         raise SpecError(field, "must be short text", text[:40])
     if not (field in NUMBERS and _NUMBER.fullmatch(text)) and not (field in REFERENCES and text.startswith("{")):
         return text

@@ -165,7 +165,7 @@ def _context(service: Service, wanted: Wanted, count: int, leases: Mapping[str, 
     more = ""
     if len(found) > PAGE:
         last, place = found[PAGE - 1]
-        more = wanted.address(token=page_token(wanted.sort, wanted.descending * 1, place, last.id))
+        more = wanted.address(token=page_token(wanted.sort, int(wanted.descending), place, last.id))
     return {
         "lines": lines,
         "more": more,
@@ -182,13 +182,16 @@ def _after(wanted: Wanted) -> tuple[float | str | None, str] | None:
     if not wanted.token:
         return None
     sort, descending, place, last = place_of(wanted.token, (str, int, KINDS[wanted.sort], str))
-    if (sort, descending) != (wanted.sort, wanted.descending * 1) or "\0" in f"{place}{last}" or _far(place):
+    if (sort, descending) != (wanted.sort, int(wanted.descending)) or not _storable(place) or not _storable(last):
         raise SpecError("page_token", "must be the next_page_token of a page", wanted.token)
     return place, last
 
 
-def _far(place: Any) -> bool:
-    return isinstance(place, int) and not 0 <= place < len(RANKS)
+def _storable(place: Any) -> bool:
+    """Whether a database can compare with it."""
+    if isinstance(place, int):
+        return 0 <= place < len(RANKS)
+    return not isinstance(place, str) or not any(own == "\0" or "\ud800" <= own <= "\udfff" for own in place)
 
 
 def _driving(service: Service) -> dict[str, LeaseRecord]:

@@ -9,6 +9,7 @@ import pytest
 from nas.records import CandidateState, SearchState
 from nas.spec import parse_spec
 from services.controller.pages import searches as pages
+from services.controller.paging import page_token
 from services.worker.lease import whoami
 from tests.contracts.samples import CANDIDATE, SEARCH
 from tests.services.controller.conftest import SPEC, Server
@@ -159,6 +160,8 @@ def test_tokens_of_another_order_are_refused(server: Server, monkeypatch: pytest
             status = part(server, f"/?sort={sort}&page_token={token}").status_code
             assert (status == 200) == (sort == other), (sort, other)
     assert part(server, f"/?sort=name&order=desc&page_token={tokens['name']}").status_code == 422
+    for place in (("name", 0, "\0", "a"), ("name", 0, "a", "\ud800"), ("state", 0, 10**30, "a"), ("state", 0, -1, "a")):
+        assert part(server, f"/?sort={place[0]}&page_token={page_token(*place)}").status_code == 422, place
 
 
 def test_not_sent_again_until_something_changes(server: Server) -> None:

@@ -36,7 +36,7 @@ Most = Annotated[int, Query(ge=1, le=MOST)]
 def volume(service: TheService, caller: Reading, search_id: str) -> HTMLResponse:
     """The hypervolume: its line for the figure, what it comes to, and its table."""
     search = service.store.search(search_id)
-    found = volumes_of(service, search_id, rises=True)
+    found = volumes_of(service, search_id, service.reader.revision(search_id), rises=True)
     if not found.steps:
         return part("progress-volume.html.j2", search=search, table_=None, line={"x": [], "y": []}, why=_flat(search))
     spent = candidates_spent(service, search_id)

@@ -1,5 +1,6 @@
 """Candidates as columns: what pages draw, and nothing else of them."""
 
+import math
 from collections.abc import Iterable
 from typing import Any
 
@@ -36,5 +37,5 @@ def columns_of(reader: Reader, search_id: str, since: int | None, revision: int)
 
 
 def _short(values: Iterable[Any]) -> list[float | None]:
-    """Six digits."""
-    return [float(f"{own:.6g}") if isinstance(own, (int, float)) else None for own in values]
+    """Six digits; ``None`` for what is no number that JSON has."""
+    return [float(f"{own:.6g}") if isinstance(own, (int, float)) and math.isfinite(own) else None for own in values]

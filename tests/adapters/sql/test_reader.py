@@ -1,109 +1,141 @@
-"""What a list of searches shows, read from both databases."""
+"""What a service reads in parts is what a whole reading comes to, on each database."""
 
+from collections import Counter
 from dataclasses import replace
 
 import pytest
 
-from nas.adapters.sql.reader import ORDERS, RANKS, Reader
+from dashboards.view import last_loss, view
+from nas.adapters.sql.reader import NOTHING, Reader
 from nas.adapters.sql.store import SqlStore
-from nas.records import CandidateState, Origin, SearchState
-from tests.contracts.samples import CANDIDATE, SEARCH
+from nas.ledger import FINAL, SEARCH
+from nas.records import CandidateState, Origin, Verdict
+from tests.dashboards import sample
 
-#        id   name         state        created  losses of candidates trained to the end
-TABLE = [
-    ("a", "Beta", "completed", 30.0, [2.5, 2.25]),
-    ("b", "alpha", "running", 10.0, []),
-    ("c", "beta", "running", 20.0, [2.25]),
-    ("d", "50%_off", "paused", 20.0, [1.5]),
-    ("e", "gamma", "cancelled", 40.0, []),
-]  # fmt: skip
-SORTED = {
-    ("created", True): "eacdb",
-    ("created", False): "bcdae",
-    ("name", False): "dbace",
-    ("name", True): "eacbd",
-    ("state", False): "bcdae",
-    ("state", True): "eadbc",
-    ("best", False): "dacbe",
-    ("best", True): "acdbe",
-}
-"""Of equal ones the lower id is first; those without a value are last, whichever way."""
+C = CandidateState
 
 
 @pytest.fixture
-def reader(store: SqlStore) -> Reader:
-    for own, name, state, created, losses in TABLE:
-        store.add_search(replace(SEARCH, id=own, name=name, state=SearchState(state), created_at=created))
-        done = replace(CANDIDATE, search_id=own, state=CandidateState.COMPLETED)
-        for number, loss in enumerate(losses):
-            store.add_candidate(replace(done, number=number, val_bpb=loss, costs={"params": 10 - number}))
-        # none of these counts: of the final run, and of one that was stopped
-        store.add_candidate(replace(done, number=8, val_bpb=0.5, origin=Origin.FINAL))
-        store.add_candidate(replace(done, number=9, val_bpb=0.25, state=CandidateState.STOPPED))
-    return Reader(store)
+def filled(store: SqlStore) -> SqlStore:
+    """With the sample, and another search that must not be mixed up with it."""
+    sample.fill(store)
+    other = replace(sample.search_record(), id="other")
+    store.add_search(other)
+    own = sample.candidate_record(0, sample.PLOTS[0], sample.START)
+    store.add_candidate(replace(own, search_id="other", val_bpb=0.1, reason="other"))
+    return store
 
 
-def test_every_state_has_a_rank() -> None:
-    assert sorted(RANKS) == sorted(SearchState) and {order for order, _ in SORTED} == set(ORDERS)
+def test_progress(filled: SqlStore) -> None:
+    records = filled.candidates(sample.ID)
+    searched = [own for own in records if own.origin is not Origin.FINAL]
+    found = Reader(filled).progress([sample.ID, "other", "nothing"])
+    assert set(found) == {sample.ID, "other"}
+    own = found[sample.ID]
+    assert own.counts == Counter(str(c.state) for c in searched)
+    assert own.best == min(c.val_bpb for c in searched if c.val_bpb is not None)
+    assert own.flops == pytest.approx(sum(c.train_flops_spent + c.eval_flops for c in searched))
+    final = [c for c in records if c.origin is Origin.FINAL]
+    assert own.final_flops == pytest.approx(sum(c.train_flops_spent + c.eval_flops for c in final))
+    assert own.seconds == pytest.approx(sum(c.seconds for c in records))
 
 
-@pytest.mark.parametrize(("order", "descending"), SORTED)
-def test_sorted(reader: Reader, order: str, descending: bool) -> None:
-    """In whole, and a page of any size after the other."""
-    expected = SORTED[order, descending]
-    found = reader.listed(order=order, descending=descending, limit=10)
-    assert "".join(own.id for own, _ in found) == expected
-    for size in (1, 2, 3):
-        shown, after = "", None
-        while page := reader.listed(order=order, descending=descending, after=after, limit=size):
-            shown += "".join(own.id for own, _ in page)
-            after = (page[-1][1], page[-1][0].id)
-        assert shown == expected, size
+def test_the_best_is_of_those_trained_to_the_end(filled: SqlStore) -> None:
+    """A loss on the way, and the final run's, are none of the search's."""
+    own = sample.candidate_record(0, sample.PLOTS[0], sample.START)
+    before = Reader(filled).progress([sample.ID])[sample.ID].best
+    for number, state, origin in ((70, C.STOPPED, Origin.PROPOSED), (71, C.COMPLETED, Origin.FINAL)):
+        filled.add_candidate(replace(own, number=number, state=state, origin=origin, val_bpb=0.2))
+    assert Reader(filled).progress([sample.ID])[sample.ID].best == before
+    filled.add_candidate(replace(own, number=72, val_bpb=0.3))
+    assert Reader(filled).progress([sample.ID])[sample.ID].best == 0.3
 
 
-@pytest.mark.parametrize(
-    ("name", "found"),
-    [
-        ("BETA", "ac"), ("a", "abce"), ("", "abcde"),
-        ("%", "d"), ("_", "d"), ("0%_o", "d"), ("50_", ""), ("\\", ""), ("'", ""),
-    ],
-)  # fmt: skip
-def test_part_of_a_name_is_no_pattern(reader: Reader, name: str, found: str) -> None:
-    shown = reader.listed(name=name, order="created", limit=10)
-    assert "".join(sorted(own.id for own, _ in shown)) == found
+def test_no_candidates_no_progress(store: SqlStore) -> None:
+    sample.fill(store, ())
+    reader = Reader(store)
+    assert reader.progress([sample.ID]) == {} and reader.progress([]) == {}
+    assert NOTHING.best is None
+    assert reader.briefs(sample.ID) == [] and reader.last_losses(sample.ID) == {}
+    assert reader.audited(sample.ID) == set() and reader.reasons(sample.ID, C.REJECTED) == []
 
 
-def test_filters_hold_together(reader: Reader) -> None:
-    states = [SearchState.RUNNING, SearchState.PAUSED]
-    assert [own.id for own, _ in reader.listed(states=states, order="best", descending=False, limit=10)] == [
-        "d",
-        "c",
-        "b",
-    ]
-    assert [own.id for own, _ in reader.listed(states=states, name="beta", limit=10)] == ["c"]
-    first = reader.listed(states=states, order="name", descending=False, limit=1)[0]
-    rest = reader.listed(states=states, order="name", descending=False, after=(first[1], first[0].id), limit=10)
-    assert [own.id for own, _ in rest] == ["b", "c"]
+def test_last_losses_are_of_those_that_were_stopped(filled: SqlStore) -> None:
+    reader = Reader(filled)
+    stopped = [own.number for own in filled.candidates(sample.ID) if own.state is C.STOPPED]
+    curves = {number: last_loss(filled.points(sample.ID, number)) for number in stopped}
+    assert reader.last_losses(sample.ID) == curves
+    assert len(curves) > 2
+    assert reader.last_losses(sample.ID, stopped[:1]) == {stopped[0]: curves[stopped[0]]}
+    completed = next(own.number for own in filled.candidates(sample.ID) if own.state is C.COMPLETED)
+    assert reader.last_losses(sample.ID, [completed]) == {} and reader.last_losses(sample.ID, []) == {}
 
 
-def test_searches_come_whole(reader: Reader, store: SqlStore) -> None:
-    assert [own for own, _ in reader.listed(limit=1)] == [store.search("e")]
+def test_the_last_loss_is_the_last_that_was_measured(filled: SqlStore) -> None:
+    number = next(own.number for own in filled.candidates(sample.ID) if own.state is C.STOPPED)
+    points = filled.points(sample.ID, number)
+    before = Reader(filled).last_losses(sample.ID)[number]
+    filled.add_points([replace(points[-1], step=points[-1].step + 10, val_bpb=None)])
+    assert Reader(filled).last_losses(sample.ID)[number] == before
+    filled.add_points([replace(points[-1], step=points[-1].step + 20, val_bpb=1.25)])
+    assert Reader(filled).last_losses(sample.ID)[number] == 1.25
 
 
-def test_costs_of_the_best(reader: Reader, store: SqlStore) -> None:
-    """Of all that have that loss, of the asked searches alone."""
-    twin = replace(
-        CANDIDATE, search_id="a", number=5, state=CandidateState.COMPLETED, val_bpb=2.25, costs={"params": 3}
+def test_audited(filled: SqlStore) -> None:
+    expected = {own.number for own in view(filled, sample.ID).audits}
+    reader = Reader(filled)
+    assert reader.audited(sample.ID) == expected and len(expected) > 1
+    first = min(expected)
+    assert 0 not in expected and reader.audited(sample.ID, [first, 0]) == {first}
+    assert reader.audited("other") == set()
+    verdicts = {own.verdict for own in filled.decisions(sample.ID)}
+    assert Verdict.STOP in verdicts  # others than audits were there to be confused with
+
+
+def test_briefs(filled: SqlStore) -> None:
+    records = filled.candidates(sample.ID)
+    briefs = Reader(filled).briefs(sample.ID)
+    for brief, record in zip(briefs, records, strict=True):
+        for name in ("number", "state", "origin", "val_bpb", "val_error", "test_bpb", "costs"):
+            assert getattr(brief, name) == getattr(record, name)
+        assert brief.flops == record.train_flops_spent + record.eval_flops
+
+
+def test_briefs_of_what_has_changed(filled: SqlStore) -> None:
+    reader = Reader(filled)
+    revision = reader.revision(sample.ID)
+    assert reader.briefs(sample.ID, revision) == []
+    filled.update_candidate(sample.ID, 3, reason="looked at again")
+    filled.update_candidate("other", 0, reason="of another search")
+    assert [own.number for own in reader.briefs(sample.ID, revision)] == [3]
+    assert reader.briefs(sample.ID, reader.revision(sample.ID)) == []
+
+
+def test_spent(filled: SqlStore) -> None:
+    """As the account book has it."""
+    own = view(filled, sample.ID)
+    found = Reader(filled).spent(sample.ID)
+    for name, account in ((SEARCH, own.search_account), (FINAL, own.final_account)):
+        assert found[name] == pytest.approx((account.balance.spent, account.balance.seconds))
+    assert Reader(filled).spent("other") == {}
+
+
+def test_reasons(filled: SqlStore) -> None:
+    filled.add_candidate(
+        replace(sample.candidate_record(4, sample.PLOTS[4], sample.START), number=88, reason="params: needs 3M")
     )
-    store.add_candidate(twin)
-    assert reader.cheapest({"a": 2.25, "d": 1.5, "b": 1.0}) == {
-        "a": [{"params": 9}, {"params": 3}],
-        "d": [{"params": 10}],
-    }
-    assert reader.cheapest({}) == {}
+    reader = Reader(filled)
+    expected = [own.reason for own in filled.candidates(sample.ID) if own.state is C.REJECTED]
+    assert reader.reasons(sample.ID, C.REJECTED) == expected and expected[-1] == "params: needs 3M"
+    assert reader.reasons("other", C.COMPLETED) == ["other"]
+    assert reader.reasons("other", C.REJECTED) == []
 
 
-def test_leases_that_hold(reader: Reader, store: SqlStore) -> None:
-    lease = store.take_lease("c", "host:1", 60)
-    assert reader.leases(store.now()) == [lease]
-    assert reader.leases(lease.expires_at) == []
+def test_sums_do_not_overflow(store: SqlStore) -> None:
+    """Each may have more FLOPs than an integer of the database."""
+    sample.fill(store, ())
+    own = sample.candidate_record(0, sample.PLOTS[0], sample.START)
+    for number in range(3):
+        store.add_candidate(replace(own, number=number, train_flops_spent=9 * 10**24, eval_flops=10**20))
+    assert Reader(store).progress([sample.ID])[sample.ID].flops == pytest.approx(27.0003e24)
+    assert [brief.flops for brief in Reader(store).briefs(sample.ID)] == [9 * 10**24 + 10**20] * 3

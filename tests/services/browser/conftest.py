@@ -1,0 +1,79 @@
+"""Chromium, and a server with a search that ran to its end."""
+
+import shutil
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import pytest
+import uvicorn
+from playwright.sync_api import Browser, sync_playwright
+
+from nas.adapters.sql.store import open_store
+from nas.records import CandidateState
+from services.controller.app import create_app
+from services.controller.dispatch import NoRay
+from services.controller.service import Service
+from services.controller.settings import Settings
+from services.home import Home
+from tests.programs import program
+from tests.services.browser.tab import FLAGS
+from tests.services.conftest import Finished
+from tests.services.serving import free_port
+
+
+@pytest.fixture(scope="module")  # of a module alone: while it runs, no other test of its process can run an event loop
+def browser() -> Iterator[Browser]:
+    chromium = program("chromium", "chromium-browser", "google-chrome")
+    with sync_playwright() as playwright:
+        own = playwright.chromium.launch(executable_path=chromium, args=list(FLAGS))
+        yield own
+        own.close()
+
+
+@dataclass(frozen=True)
+class Site:
+    """A server in a thread of this process, for everybody, and the search on it with candidates of each state."""
+
+    service: Service
+    url: str
+    id: str
+    candidates: Mapping[CandidateState, tuple[int, ...]]
+    """Their numbers, those of the best losses first."""
+
+
+@pytest.fixture(scope="module")
+def site(finished: Finished, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    folder = tmp_path_factory.mktemp("site") / "home"
+    shutil.copytree(finished.place.home, folder)
+    home = Home(folder, f"sqlite:///{folder / 'nas.db'}")
+    store = open_store(home.database)
+    service = Service(home, store, Settings(), NoRay())
+    with answering(service) as url:
+        found = sorted(store.candidates(finished.id), key=lambda own: (own.val_bpb is None, own.val_bpb))
+        states = {state: tuple(own.number for own in found if own.state is state) for state in CandidateState}
+        yield Site(service, url, finished.id, states)
+    store.close()
+
+
+@contextmanager
+def answering(service: Service) -> Iterator[str]:
+    """The address of an application that answers from a thread."""
+    port = free_port()
+    config = uvicorn.Config(
+        create_app(service, reconciles=False), port=port, log_config=None, timeout_graceful_shutdown=1
+    )
+    server = uvicorn.Server(config)
+    thread = threading.Thread(target=server.run)
+    thread.start()
+    limit = time.monotonic() + 30
+    while not server.started:
+        assert thread.is_alive() and time.monotonic() < limit, "the server does not start"
+        time.sleep(0.01)
+    try:
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        server.should_exit = True
+        thread.join(timeout=60)

@@ -8,6 +8,7 @@ from fastapi.responses import HTMLResponse
 from fastapi.routing import iter_route_contexts
 from playwright.sync_api import Browser
 
+from nas.client.models import API
 from nas.records import CandidateState
 from services.controller.app import create_app
 from services.controller.pages.page import POLICY
@@ -33,6 +34,7 @@ VIEWS = {
     "login": View("/login", "/login?next=/new", "Log in"),
     "search": View(SEARCH, "/searches/{id}", "tiny"),
     "missing": View(SEARCH, "/searches/none", "Not Found"),
+    "report": View(API + SEARCH + "/report", API + "/searches/{id}/report", "tiny", plots=2),
     "api": View("/docs", "/docs", "nas"),
 }
 PARTS: set[str] = set()

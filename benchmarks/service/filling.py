@@ -51,7 +51,7 @@ class Size:
 def fill(store: SqlStore, size: Size) -> list[str]:
     """The searches' ids, that of the largest first."""
     rng = random.Random(0)
-    drawn = [_costed(Candidate.from_dict(own)) for own in _architectures(rng)]
+    models = drawn(rng)
     spec = parse_spec(SPEC).to_dict()
     others = (size.candidates - size.largest) // (size.searches - 1)
     ids = []
@@ -61,9 +61,11 @@ def fill(store: SqlStore, size: Size) -> list[str]:
         ids.append(own)
         record = SearchRecord(own, f"search {place}", SearchState.COMPLETED, BEGINS + place, spec, _setting())
         store.add_search(record)
-        _insert(store, "candidates", (to_dict(c) | {"revision": c.number} for c in _candidates(own, count, drawn, rng)))
-        _insert(store, "curve_points", (to_dict(point) for n in range(count) for point in _points(own, n, rng)))
-        _insert(store, "ledger", (to_dict(line) for line in _ledger(own, count)))
+        insert_rows(
+            store, "candidates", (to_dict(c) | {"revision": c.number} for c in _candidates(own, count, models, rng))
+        )
+        insert_rows(store, "curve_points", (to_dict(point) for n in range(count) for point in points_of(own, n, rng)))
+        insert_rows(store, "ledger", (to_dict(line) for line in ledger_of(own, count)))
         searches = Base.metadata.tables["searches"]
         with store.transactions.write() as connection:
             connection.execute(update(searches).where(searches.c.id == own).values(revision=count))
@@ -71,13 +73,18 @@ def fill(store: SqlStore, size: Size) -> list[str]:
     return ids
 
 
-def _architectures(rng: random.Random) -> Iterator[dict[str, Any]]:
+def architectures(rng: random.Random) -> Iterator[dict[str, Any]]:
     space = load_space("llama-tiny")
     for _ in range(VARIETY):
         yield space.decode(space.sample(rng)).to_dict()
 
 
-def _costed(candidate: Candidate) -> tuple[Candidate, dict[str, Any]]:
+def drawn(rng: random.Random) -> list[tuple[Candidate, dict[str, Any]]]:
+    """Candidates with their costs."""
+    return [costed(Candidate.from_dict(own)) for own in architectures(rng)]
+
+
+def costed(candidate: Candidate) -> tuple[Candidate, dict[str, Any]]:
     return candidate, {**cost(candidate, 2.5).to_dict(), "peak_memory": 10**7, "train_seconds": 30.0}
 
 
@@ -86,10 +93,10 @@ def _setting() -> dict[str, Any]:
 
 
 def _candidates(
-    search: str, count: int, drawn: list[tuple[Candidate, dict[str, Any]]], rng: random.Random
+    search: str, count: int, models: list[tuple[Candidate, dict[str, Any]]], rng: random.Random
 ) -> Iterator[CandidateRecord]:
     for number in range(count):
-        candidate, costs = drawn[rng.randrange(len(drawn))]
+        candidate, costs = models[rng.randrange(len(models))]
         state = CandidateState.COMPLETED if count > 4_000 else rng.choice(STATES)
         plan = {"steps": 1000, "step_flops": 400_000_000, "train_flops": 400_000_000_000, "micro_batch": 8}
         record = CandidateRecord(
@@ -113,19 +120,19 @@ def _candidates(
         yield replace(record, val_bpb=rng.uniform(2.0, 3.0)) if state is CandidateState.COMPLETED else record
 
 
-def _points(search: str, number: int, rng: random.Random) -> Iterator[CurvePoint]:
+def points_of(search: str, number: int, rng: random.Random) -> Iterator[CurvePoint]:
     for place in range(1, POINTS + 1):
         progress = place / POINTS
         loss = 2.0 + 2.0 * (1 - progress) + rng.random() / 10
         yield CurvePoint(search, number, 0, 100 * place, progress, int(4e11 * progress), 30 * progress, loss)
 
 
-def _ledger(search: str, count: int) -> Iterator[LedgerRecord]:
+def ledger_of(search: str, count: int) -> Iterator[LedgerRecord]:
     for number in range(count):
         yield LedgerRecord(search, number, "settle", "search", number, 10**11, 30.0, "completed", BEGINS + number)
 
 
-def _insert(store: SqlStore, name: str, rows: Iterator[dict[str, Any]]) -> None:
+def insert_rows(store: SqlStore, name: str, rows: Iterator[dict[str, Any]]) -> None:
     """Past the store's own methods, which write a row at a time."""
     while batch := list(islice(rows, BATCH)):
         with store.transactions.write() as connection:

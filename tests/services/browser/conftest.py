@@ -9,8 +9,9 @@ from dataclasses import dataclass
 
 import pytest
 import uvicorn
-from playwright.sync_api import Browser, sync_playwright
+from playwright.sync_api import Browser
 
+from benchmarks.dashboard.chromium import NAMES, browsing
 from nas.adapters.sql.store import open_store
 from nas.records import CandidateState
 from services.controller.app import create_app
@@ -19,18 +20,15 @@ from services.controller.service import Service
 from services.controller.settings import Settings
 from services.home import Home
 from tests.programs import program
-from tests.services.browser.tab import FLAGS
 from tests.services.conftest import Finished
 from tests.services.serving import free_port
 
 
 @pytest.fixture(scope="module")  # of a module alone: while it runs, no other test of its process can run an event loop
 def browser() -> Iterator[Browser]:
-    chromium = program("chromium", "chromium-browser", "google-chrome")
-    with sync_playwright() as playwright:
-        own = playwright.chromium.launch(executable_path=chromium, args=list(FLAGS))
+    program(*NAMES)
+    with browsing() as own:
         yield own
-        own.close()
 
 
 @dataclass(frozen=True)

@@ -11,16 +11,6 @@ from axe_playwright_python.base import AXE_SCRIPT
 from playwright.sync_api import Browser, ConsoleMessage, Page, Request, Response
 
 WIDE, NARROW = (1280, 900), (390, 844)
-FLAGS = (
-    "--headless",
-    "--no-sandbox",  # tests run as root where CI does
-    "--disable-gpu",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-    "--disable-quic",
-    "--no-first-run",
-)
 SECONDS = 30
 """That anything of a page may take, on a machine that is used by others too."""
 RULES = {"rules": {"target-size": {"enabled": True}}, "resultTypes": ["violations"]}

@@ -1,0 +1,1 @@
+"""How quickly the dashboard shows what changes, and pictures of it."""

@@ -52,6 +52,10 @@ MOVE = """
 })
 """
 """Moves a slider; the milliseconds until the plot that it has changed was painted."""
+IDLE = """
+() => ![...document.querySelectorAll("[aria-busy=true], .htmx-request")].some(own => own.checkVisibility())
+"""
+DRAWN = "() => new Promise(drawn => requestAnimationFrame(() => requestAnimationFrame(drawn)))"
 
 
 def chromium() -> str:
@@ -83,6 +87,12 @@ def window(browser: Browser, width: int = 1280, height: int = 900, scheme: Schem
         context.close()
 
 
+def settle(page: Page) -> None:
+    """Until no part of the page that can be seen is loading, and what is drawn is drawn."""
+    page.wait_for_function(IDLE)
+    page.evaluate(DRAWN)
+
+
 @dataclass(frozen=True, slots=True)
 class Opened:
     """A page once its front is drawn. ``weight``: bytes of all answers' bodies as sent, by path."""
@@ -94,7 +104,7 @@ class Opened:
 def opened(page: Page, url: str) -> Opened:
     """Goes there, and waits for the first plot."""
     asked: list[Request] = []
-    page.on("requestfinished", asked.append)
+    page.on("requestfinished", lambda own: asked.append(own))  # a method of a list has no room for its wrapper
     page.add_init_script(FIRST_PLOT)
     page.goto(url, wait_until="load")
     page.wait_for_function("() => window.firstPlot")

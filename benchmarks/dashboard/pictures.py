@@ -1,32 +1,39 @@
 """Pictures of all pages of a server, for people to look at."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import get_args
 
-from playwright.sync_api import Page
-
-from benchmarks.dashboard.chromium import Scheme, browsing, window
+from benchmarks.dashboard.chromium import Scheme, browsing, settle, window
 from nas.client.client import Client
 from nas.errors import NotFoundError
 from nas.records import CandidateState
 
-WIDTHS = {1280: 900, 390: 844}
-"""With the height that is seen at once; pictures are of whole pages."""
+SIZES = {1280: 900, 390: 844}
+"""Widths with the height that is seen at once; pictures are of whole pages."""
+LOAD_MS = 700
+"""For what a page begins to load when it is there already."""
 
 
-def take(server: str, folder: Path, search: str = "") -> Iterator[Path]:
+def take(
+    server: str,
+    folder: Path,
+    search: str = "",
+    schemes: Sequence[Scheme] = get_args(Scheme),
+    sizes: Mapping[int, int] = SIZES,
+) -> Iterator[Path]:
     """``NAME-WIDTH-SCHEME.png`` of each page, as each is made. The server lets everybody in."""
     folder.mkdir(parents=True, exist_ok=True)
     pages = addresses(server, search)
     with browsing() as browser:
-        for scheme in get_args(Scheme):
-            for width, height in WIDTHS.items():
+        for scheme in schemes:
+            for width, height in sizes.items():
                 with window(browser, width, height, scheme) as page:
                     for name, address in pages.items():
                         path = folder / f"{name}-{width}-{scheme}.png"
                         page.goto(server + address, wait_until="load")
                         settle(page)
+                        page.wait_for_timeout(LOAD_MS)
                         page.screenshot(path=path, full_page=True)
                         yield path
 
@@ -54,10 +61,3 @@ def addresses(server: str, search: str = "") -> dict[str, str]:
     if others:
         pages["compare-searches"] = f"/compare?s={own.id}&s={others[0]}"
     return pages
-
-
-def settle(page: Page) -> None:
-    """Until no part of the page is loading, and what is drawn is drawn."""
-    page.wait_for_function("() => !document.querySelector('[aria-busy=true], .htmx-request')")
-    page.evaluate("() => new Promise(drawn => requestAnimationFrame(() => requestAnimationFrame(drawn)))")
-    page.wait_for_timeout(500)

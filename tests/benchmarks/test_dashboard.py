@@ -9,6 +9,7 @@ import pytest
 from benchmarks.dashboard.chromium import NAMES
 from benchmarks.dashboard.filling import OBJECTIVES, fill
 from benchmarks.dashboard.main import main, unlike
+from benchmarks.dashboard.pictures import take
 from benchmarks.service.main import serving
 from nas.adapters.sql.store import open_store
 from nas.records import CandidateState, SearchState
@@ -46,20 +47,18 @@ def test_the_whole_command(tmp_path: Path) -> None:
     assert str(tmp_path) not in text and "Command: `python -m benchmarks.dashboard --quick`" in text
 
 
-def test_pictures(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_pictures(tmp_path: Path) -> None:
     program(*NAMES)
     database = f"sqlite:///{tmp_path}/nas.db"
     store = open_store(database)
     fill(store, 60)
     store.close()
     with serving(tmp_path, database) as (server, _):
-        main(["--pictures", str(tmp_path / "pictures"), "--server", server])
-    made = {Path(line).name for line in capsys.readouterr().out.splitlines()}
-    assert made == {path.name for path in (tmp_path / "pictures").iterdir()}
+        made = list(take(server, tmp_path / "pictures", schemes=["dark"], sizes={390: 500}))
+    assert sorted(made) == sorted((tmp_path / "pictures").iterdir())
     names = {"searches", "new", "devices", "login", "search", "compare", "candidate-completed", "candidate-rejected"}
-    assert {
-        f"{name}-{width}-{scheme}.png" for name in names for width in (1280, 390) for scheme in ("light", "dark")
-    } <= made
+    assert {f"{name}-390-dark.png" for name in names} <= {path.name for path in made}
+    assert all(path.read_bytes().startswith(b"\x89PNG") for path in made)
 
 
 def test_a_folder_without_a_server_is_refused() -> None:

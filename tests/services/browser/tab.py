@@ -10,6 +10,8 @@ from urllib.parse import urlsplit
 from axe_playwright_python.base import AXE_SCRIPT
 from playwright.sync_api import Browser, ConsoleMessage, Page, Request, Response
 
+from benchmarks.dashboard.chromium import settle
+
 WIDE, NARROW = (1280, 900), (390, 844)
 SECONDS = 30
 """That anything of a page may take, on a machine that is used by others too."""
@@ -35,12 +37,7 @@ class Tab:
     def open(self, path: str) -> None:
         """Until what the page loads at once is there."""
         self.page.goto(self.origin + path, wait_until="load")
-        self.settle()
-
-    def settle(self) -> None:
-        """Until no part of the page is loading, and what is drawn is drawn."""
-        self.page.wait_for_function("() => !document.querySelector('[aria-busy=true], .htmx-request')")
-        self.page.evaluate("() => new Promise(drawn => requestAnimationFrame(() => requestAnimationFrame(drawn)))")
+        settle(self.page)
 
     def overflow(self) -> list[str]:
         """What makes the page wider than its window; nothing does on a good page."""
@@ -79,7 +76,7 @@ class Tab:
 
     def _answered(self, response: Response) -> None:
         if response.status >= 400 and not response.request.is_navigation_request():
-            self.wrong.append(f"{response.status}: {response.request.method} {response.url}")
+            self.wrong.append(f"{response.status}: {response.request.method} {urlsplit(response.url).path}")
 
 
 @contextmanager

@@ -235,7 +235,13 @@ def test_another_is_cancelled(visit: Visit) -> None:
 
 def test_nothing_went_wrong_meanwhile(visit: Visit) -> None:
     """Save the token that was not one, and what was asked of a server that was not there."""
-    expected = ("401: POST /api/v1/session", "ERR_CONNECTION_REFUSED", "ERR_INCOMPLETE_CHUNKED", "ERR_CONNECTION_RESET")
+    expected = (
+        "401: POST /api/v1/session",
+        "ERR_CONNECTION_REFUSED",
+        "ERR_INCOMPLETE_CHUNKED",
+        "ERR_CONNECTION_RESET",
+        "Failed to fetch",
+    )
     assert [line for line in visit.tab.wrong if not any(own in line for own in expected)] == []
     with tab(visit.page.context.browser, visit.served.url) as stranger:  # type: ignore[arg-type]
         stranger.open("/")

@@ -16,7 +16,7 @@ from benchmarks.dashboard.chromium import asked_after, browsing, moves, opened, 
 from benchmarks.dashboard.filling import fill
 from benchmarks.dashboard.pictures import take
 from benchmarks.machine import machine, publish, table
-from benchmarks.service.main import serving
+from benchmarks.service.serving import serving
 from nas.adapters.sql.store import SqlStore, open_store
 from nas.client.models import API
 from nas.units import format_bytes
@@ -73,7 +73,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         database = f"sqlite:///{folder}/nas.db"
         store = open_store(database)
         live, drawn = fill(store, amount.live), fill(store, amount.drawn)
-        with serving(Path(folder), database) as (server, _), browsing() as browser:
+        with serving(Path(folder), database, "--ray", "none") as (server, _), browsing() as browser:
             text = "\n\n".join(
                 [updates(browser, server, store, live, amount), drawing(browser, f"{server}/searches/{drawn}", amount)]
             )

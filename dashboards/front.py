@@ -121,7 +121,8 @@ def _knee_style() -> go.Scatter:
     return go.Scatter(
         mode="markers+text",
         marker=marker(BLUE, "diamond-open", 24, 1.5),
-        textposition="bottom left",
+        textposition="bottom right",
+        cliponaxis=False,
         hoverinfo="skip",
         legendgroup=KNEE,
         meta=KNEE,

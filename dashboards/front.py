@@ -121,7 +121,7 @@ def _knee_style() -> go.Scatter:
     return go.Scatter(
         mode="markers+text",
         marker=marker(BLUE, "diamond-open", 24, 1.5),
-        textposition="bottom right",
+        textposition="top right",
         cliponaxis=False,
         hoverinfo="skip",
         legendgroup=KNEE,

@@ -195,6 +195,8 @@ function nothing() {
 
 function paint() {
   const {columns} = kept;
+  const {parts: all, rows: above} = /** @type {Scene} */ (scene);
+  plot.classList.toggle("low", all.size === above.length); // rows alone
   const {x, y} = ranges();
   const box = plot.getBoundingClientRect();
   const view = {

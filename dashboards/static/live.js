@@ -10,6 +10,7 @@ const PATIENCE = 1500; // a server that restarts, or a network that blinks, is n
 const FIRST_PAUSE = 1000;
 const LONGEST_PAUSE = 15000;
 const LOOK_AGAIN = 4000; // for a search that is paused or failed: somebody may resume it
+const LOOK_SELDOM = 30000; // for one that is over: somebody may delete it
 const FINAL = ["completed", "cancelled"];
 
 /** @typedef {{revision: number, state: string}} Change */
@@ -51,6 +52,7 @@ export function follow(search, after = 0) {
   const base = `/api/v1/searches/${encodeURIComponent(search)}`;
   const changed = throttled(/** @param {Change} detail */ detail => tell("nas:changed", detail), SECOND);
   let last = after;
+  let known = ""; // whoever opens a stream again is told again
   let pause = FIRST_PAUSE;
   /** @type {EventSource | null} */
   let source = null;
@@ -66,13 +68,17 @@ export function follow(search, after = 0) {
       pause = FIRST_PAUSE;
       stale(false);
     });
-    source.addEventListener("change", event => changed(JSON.parse(event.data)));
+    source.addEventListener("change", event => {
+      if (event.data !== known) changed(JSON.parse(event.data));
+      known = event.data;
+    });
     source.addEventListener("event", event => {
       last = Number(event.lastEventId);
       tell("nas:event", JSON.parse(event.data));
     });
     source.addEventListener("resync", () => {
       last = 0;
+      known = "";
       tell("nas:resync");
     });
     source.addEventListener("end", event => ended(JSON.parse(event.data).state));
@@ -83,7 +89,7 @@ export function follow(search, after = 0) {
   function ended(state) {
     close();
     if (state === "deleted") tell("nas:deleted");
-    else if (!FINAL.includes(state)) again = window.setTimeout(open, LOOK_AGAIN);
+    else again = window.setTimeout(open, FINAL.includes(state) ? LOOK_SELDOM : LOOK_AGAIN);
   }
 
   /** The browser tries again by itself after a break, but not after an answer that is no stream. */

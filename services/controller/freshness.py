@@ -1,5 +1,6 @@
 """Answers that have not changed are not sent again: an ETag by revision."""
 
+import gzip
 import hashlib
 from collections.abc import Callable
 from typing import Any
@@ -7,6 +8,9 @@ from typing import Any
 from fastapi import Request, Response
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel
+
+LARGE = 2**16
+"""Bytes of an answer from which on it is packed, for whoever takes it so."""
 
 
 def etag_of(request: Request, *revision: Any) -> str:
@@ -21,4 +25,16 @@ def fresh(request: Request, revision: Any, make: Callable[[], BaseModel]) -> Res
     headers = {"ETag": tag, "Cache-Control": "no-cache, private"}
     if tag in (own.strip().removeprefix("W/") for own in request.headers.get("If-None-Match", "").split(",")):
         return Response(status_code=304, headers=headers)
-    return JSONResponse(make().model_dump(mode="json"), headers=headers)
+    return packed(request, JSONResponse(make().model_dump(mode="json"), headers=headers))
+
+
+def packed(request: Request, answer: Response) -> Response:
+    """The answer, by gzip where it is large and may be so."""
+    if len(answer.body) < LARGE or "gzip" not in request.headers.get("Accept-Encoding", ""):
+        return answer
+    content = gzip.compress(bytes(answer.body), compresslevel=1, mtime=0)
+    headers = {name: value for name, value in answer.headers.items() if name not in ("content-length", "etag")}
+    headers |= {"Content-Encoding": "gzip", "Vary": "Accept-Encoding"}
+    if (tag := answer.headers.get("ETag")) is not None:
+        headers["ETag"] = f"W/{tag}"  # the same to a reader, not to the byte
+    return Response(content, answer.status_code, headers)

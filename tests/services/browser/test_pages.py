@@ -12,21 +12,26 @@ from playwright.sync_api import Browser
 from nas.client.models import API
 from nas.records import CandidateState
 from services.controller.app import create_app
+from services.controller.dispatch import NoRay
 from services.controller.pages.page import POLICY
-from tests.services.browser.conftest import Site
+from services.controller.service import Service
+from services.controller.settings import Settings
+from tests.services.browser.conftest import Site, answering
 from tests.services.browser.tab import NARROW, WIDE, Tab, tab
 
 
 @dataclass(frozen=True)
 class View:
     """A page as it can be looked at. ``route``: that of the application; ``address``: with places for what the site
-    has; ``plots``: so many are drawn on it at least; ``refused``: what the server may refuse it."""
+    has; ``plots``: so many are drawn on it at least; ``refused``: what the server may refuse it; ``guarded``: of a
+    server that wants a token."""
 
     route: str
     address: str
     heading: str
     plots: int = 0
     refused: str = ""
+    guarded: bool = False
 
 
 SEARCH = "/searches/{search_id}"
@@ -37,7 +42,7 @@ FORECAST = f"POST {API}/forecasts"
 VIEWS = {
     "searches": View("/", "/", "Searches"),
     "no-searches": View("/", "/?name=nothing-of-that-name", "Searches"),
-    "login": View("/login", "/login?next=/new", "Log in"),
+    "login": View("/login", "/login?next=/new", "Log in", guarded=True),
     "new": View("/new", "/new", "New search", refused=FORECAST),
     "clone": View("/new", "/new?clone={id}", "New search", refused=FORECAST),
     "search": View(SEARCH, "/searches/{id}", "tiny", plots=1),
@@ -68,15 +73,26 @@ def scheme(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
 
+@pytest.fixture(scope="module")
+def guarded(site: Site) -> Iterator[str]:
+    """The address of a server that wants a token, over the same."""
+    with answering(Service(site.service.home, site.service.store, Settings(auth=True), NoRay())) as url:
+        yield url
+
+
 @pytest.fixture
-def own(browser: Browser, site: Site, size: tuple[int, int], scheme: str) -> Iterator[Tab]:
-    with tab(browser, site.url, size=size, scheme=scheme) as opened:
+def view(request: pytest.FixtureRequest) -> View:
+    return VIEWS[request.param]
+
+
+@pytest.fixture
+def own(browser: Browser, site: Site, guarded: str, view: View, size: tuple[int, int], scheme: str) -> Iterator[Tab]:
+    with tab(browser, guarded if view.guarded else site.url, size=size, scheme=scheme) as opened:
         yield opened
 
 
-@pytest.mark.parametrize("name", VIEWS)
-def test_a_page(own: Tab, site: Site, name: str) -> None:
-    view = VIEWS[name]
+@pytest.mark.parametrize("view", VIEWS, indirect=True)
+def test_a_page(own: Tab, site: Site, view: View) -> None:
     completed, stopped = (site.candidates[state] for state in (CandidateState.COMPLETED, CandidateState.STOPPED))
     own.open(view.address.format(id=site.id, best=completed[0], other=completed[1], stopped=stopped[0]))
     heading = own.page.get_by_role("heading", level=1)

@@ -28,6 +28,19 @@ class Quantity:
         return f"{self.name} ({self.unit})" if self.unit else self.name
 
 
+@dataclass(frozen=True, slots=True)
+class Fact:
+    """A key number. ``source`` says how it is known, ``note`` what it is to be compared with; ``number`` is of a
+    candidate to link to, ``share`` of a bar."""
+
+    name: str
+    value: str
+    source: str
+    note: str = ""
+    number: int | None = None
+    share: float | None = None
+
+
 def format_loss(loss: float) -> str:
     """``2.134``."""
     return f"{loss:.3f}" if math.isfinite(loss) else "not finite"

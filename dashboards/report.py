@@ -1,21 +1,21 @@
 """One search as a single HTML file that works offline: nothing in it is loaded from anywhere."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cache
 from io import StringIO
 from statistics import median
 from typing import Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
+from jinja2 import Environment
 from markupsafe import Markup
 from plotly.offline import get_plotlyjs
 from ruamel.yaml import YAML
 
 from dashboards import tables
 from dashboards.figures import Chart, curves, hypervolumes, ledger, paretos
-from dashboards.labels import CALCULATED, MEASURED, PREDICTED, format_error, format_percent, headline, interval
+from dashboards.labels import CALCULATED, MEASURED, PREDICTED, Fact, format_error, format_percent, headline, interval
+from dashboards.templating import environment, script_json
 from dashboards.view import SearchView, Standing
 from nas.records import SearchState
 from nas.units import format_flops, format_seconds
@@ -25,16 +25,6 @@ SOURCES: Mapping[str, str] = {
     CALCULATED: "exact, by a closed form and the FLOP convention, before or after training",
     PREDICTED: "by a model of the device, or of what would have happened otherwise",
 }
-
-
-@dataclass(frozen=True, slots=True)
-class Fact:
-    """A key number: ``source`` says how it is known, ``note`` what it is to be compared with."""
-
-    name: str
-    value: str
-    source: str
-    note: str = ""
 
 
 def render_report(view: SearchView) -> str:
@@ -69,21 +59,14 @@ _OVER = (SearchState.COMPLETED, SearchState.FAILED, SearchState.CANCELLED)
 
 @cache
 def _environment() -> Environment:
-    environment = Environment(
-        loader=PackageLoader("dashboards"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters["json"] = _script_json
-    return environment
+    own = environment("dashboards")
+    own.filters["json"] = _script_json
+    return own
 
 
 def _script_json(chart: Chart) -> Markup:
     """A figure as JSON that cannot end the script element it stands in."""
-    text = str(chart.figure.to_json())
-    return Markup(text.replace("&", "\\u0026").replace("<", "\\u003c").replace(">", "\\u003e"))
+    return script_json(str(chart.figure.to_json()))
 
 
 def facts(view: SearchView) -> list[Fact]:

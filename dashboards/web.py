@@ -13,12 +13,13 @@ from functools import cache
 from importlib import resources
 from typing import Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
+from jinja2 import Environment
 from markupsafe import Markup
 
 from dashboards.figures import curve_keys, curves_frame, ledger_frame, volumes_frame
 from dashboards.labels import ORIGINS, QUANTITIES, SHORT, STANDINGS
 from dashboards.palette import COLOURS, GLYPHS, SHAPES, SIGNS, Key
+from dashboards.templating import environment, script_json
 from dashboards.view import OUTCOMES
 from nas.units import format_bytes, format_count, format_flops, format_seconds
 
@@ -88,17 +89,11 @@ def render(template: str, **context: Any) -> str:
 
 @cache
 def _environment() -> Environment:
-    environment = Environment(
-        loader=PackageLoader("dashboards"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.globals["asset"] = asset_url
-    environment.globals["words"] = words
-    environment.globals["progress_frames"] = progress_frames
-    environment.filters.update(
+    own = environment("dashboards")
+    own.globals["asset"] = asset_url
+    own.globals["words"] = words
+    own.globals["progress_frames"] = progress_frames
+    own.filters.update(
         island=island,
         flops=format_flops,
         bytes=format_bytes,
@@ -106,7 +101,7 @@ def _environment() -> Environment:
         count=format_count,
         moment=moment,
     )
-    return environment
+    return own
 
 
 def moment(at: float | None) -> str:
@@ -116,8 +111,7 @@ def moment(at: float | None) -> str:
 
 def island(value: Any) -> Markup:
     """JSON that cannot end the script element it stands in."""
-    text = json.dumps(value, separators=(",", ":"), allow_nan=False)
-    return Markup(text.replace("&", "\\u0026").replace("<", "\\u003c").replace(">", "\\u003e"))
+    return script_json(json.dumps(value, separators=(",", ":"), allow_nan=False))
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,8 @@ from typing import Any
 
 from fastapi import APIRouter, Request
 from fastapi.responses import HTMLResponse
-from jinja2 import Environment, PackageLoader, StrictUndefined
+
+from dashboards.templating import environment
 
 router = APIRouter(include_in_schema=False)
 POLICY = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
@@ -41,19 +42,14 @@ class Operation:
 @router.get("/docs", response_class=HTMLResponse)
 def docs(request: Request) -> HTMLResponse:
     document = request.app.openapi()
-    environment = Environment(
-        loader=PackageLoader("services.controller"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
     tags: dict[str, list[Operation]] = {}
     for tag, own in _operations(document, str(request.base_url).rstrip("/")):
         tags.setdefault(tag, []).append(own)
     info = document["info"]
-    page = environment.get_template("docs.html.j2").render(
-        title=info["title"], version=info["version"], about=info["description"], tags=tags
+    page = (
+        environment("services.controller")
+        .get_template("docs.html.j2")
+        .render(title=info["title"], version=info["version"], about=info["description"], tags=tags)
     )
     return HTMLResponse(page, headers={"Content-Security-Policy": POLICY})
 

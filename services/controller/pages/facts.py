@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from dashboards.labels import CALCULATED, MEASURED, PREDICTED, format_error, quantity, sentence
+from dashboards.labels import CALCULATED, MEASURED, PREDICTED, Fact, format_error, quantity, sentence
 from nas.adapters.sql.reader import NOTHING, Progress, Wanted
 from nas.records import CandidateRecord, CandidateState, Origin, SearchRecord, SearchState
 from nas.spec import LOSS
@@ -31,18 +31,6 @@ GATE: Mapping[str, str] = {
     "export": "the export to a native format",
 }
 """Limits of the gate that are no quantities of a candidate."""
-
-
-@dataclass(frozen=True, slots=True)
-class Fact:
-    """A key number: ``source`` says how it is known; ``number`` is of a candidate to link to, ``share`` of a bar."""
-
-    name: str
-    value: str
-    source: str
-    note: str = ""
-    number: int | None = None
-    share: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ from fastapi import APIRouter, Query
 from fastapi.responses import HTMLResponse
 
 from dashboards.figures import ledger_bars, ledger_keys, ledger_title, volume_caption, volume_line, volume_title
-from dashboards.labels import CALCULATED, MEASURED, PREDICTED, format_percent, interval, prospects
+from dashboards.labels import CALCULATED, MEASURED, PREDICTED, Fact, format_percent, interval, prospects
 from dashboards.money import Money
 from dashboards.tables import Cell, Column, Row, Table, spending
 from dashboards.view import Audit
@@ -68,16 +68,6 @@ def _steps(steps: Sequence[VolumeStep]) -> Table:
     columns = ("candidate", "search compute spent by then", "hypervolume")
     caption = f"Candidates with which the hypervolume rose{last}, the latest first"
     return Table("volume", caption, tuple(Column(name, numeric=True) for name in columns), tuple(rows))
-
-
-@dataclass(frozen=True, slots=True)
-class Fact:
-    """A number of the account."""
-
-    name: str
-    value: str
-    source: str
-    note: str = ""
 
 
 @router.get("/account", response_class=HTMLResponse)

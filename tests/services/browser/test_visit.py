@@ -110,7 +110,7 @@ def test_the_front_grows_and_outlives_the_server(visit: Visit, begun: str) -> No
     first = more_marks(page, 0)
     second = more_marks(page, first)
     visit.served.kill()
-    stale = page.get_by_text("The server does not answer")
+    stale = page.get_by_text("What is shown may be old")
     expect(stale).to_be_visible()
     assert page.locator(MARKS).count() >= second, "what was known stays"
     visit.served.start()
@@ -119,6 +119,7 @@ def test_the_front_grows_and_outlives_the_server(visit: Visit, begun: str) -> No
     more_marks(page, second)
     expect(page.get_by_role("heading", level=1)).to_contain_text("completed", timeout=SEARCH_MS)
     assert page.evaluate("window.never") == "reloaded"
+    expect(page.get_by_text("could not be loaded")).to_have_count(0)
     with visit.client() as client:
         assert client.search(begun).state is SearchState.COMPLETED
         assert any(own.origin is Origin.FINAL for own in client.candidates(begun))

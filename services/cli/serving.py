@@ -43,7 +43,7 @@ def serve(
     here = home()
     where = replace(here, database=db or here.database, storage=artifacts or here.storage)
     shown = f"[{host}]" if ":" in host else host
-    tell("server", f"http://{shown}:{port} (API: /docs), database {redacted_url(where.database)}")
+    tell("server", f"http://{shown}:{port} (dashboard; API: /docs), database {redacted_url(where.database)}")
     if not settings.auth:
         tell("access", "everybody on this machine; with --auth token, whoever has one: nas token create")
     run(where, settings)

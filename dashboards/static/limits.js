@@ -1,5 +1,6 @@
 // @ts-check
 // Limits: a slider and a field for each cost. The slider's steps are even in the cost's logarithm; its end means none.
+import {text} from "./elements.js";
 import {format, parse} from "./units.js";
 
 /** @typedef {import("./columns.js").Columns} Columns */
@@ -149,10 +150,3 @@ export class Limits {
 
 /** @type {Record<string, string>} */
 const EXAMPLES = {count: "1.2M", flops: "250 kFLOP", bytes: "1.5 MiB", seconds: "7 min 30 s", milliseconds: "40 ms"};
-
-/**
- * @param {string} tag @param {string} content @param {Record<string, unknown>} more
- */
-function text(tag, content, more = {}) {
-  return Object.assign(document.createElement(tag), {textContent: content}, more);
-}

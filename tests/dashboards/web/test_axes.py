@@ -21,7 +21,7 @@ RANGES = [
 def test_labels_stay_apart_in_the_same_way(low: float, high: float) -> None:
     own = log_axis("", low, high)
     expected = {name: own[name] for name in ("tick0", "dtick") if name in own}
-    found = called("scene.js", "logTicks", [[low, high]])[0]
+    found = called("axes.js", "logTicks", [[low, high]])[0]
     assert found.keys() == expected.keys()
     if "tick0" in expected:
         assert found["tick0"] == pytest.approx(expected["tick0"])

@@ -157,7 +157,7 @@ function rested(act, pause) {
 listen(state, draw);
 element("whole").addEventListener("click", () => zoom(null));
 element("reset").addEventListener("click", () => limits.reset());
-for (const button of document.querySelectorAll("[data-picture]")) {
+for (const button of document.querySelectorAll("#front [data-picture]")) {
   button.addEventListener("click", () => picture(/** @type {HTMLElement} */ (button).dataset.picture ?? "png"));
 }
 narrow.addEventListener("change", () => { if (figure.drawn) draw(); });

@@ -12,6 +12,8 @@ from nas.data.corpora import Corpus, Document, load_corpus
 from nas.data.texts import Texts
 from tests.databases import open_, postgres_server, postgres_url, sqlite_url, url  # noqa: F401 - fixtures
 
+pytest.register_assert_rewrite("tests.contracts.suggester")  # several import it, and the first decides
+
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # so shells begin what runs in the background
     with contextlib.suppress(ValueError):
         signal.signal(signal.SIGINT, signal.default_int_handler)

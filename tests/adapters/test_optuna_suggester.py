@@ -10,19 +10,17 @@ from optuna.trial import TrialState
 from sqlalchemy import create_engine, text
 from sqlalchemy import inspect as tables_of
 
-pytest.register_assert_rewrite("tests.contracts.suggester")
-
-from nas.adapters.optuna_suggester import OptunaSuggester  # noqa: E402
-from nas.adapters.sql.store import SqlStore, sqlalchemy_url  # noqa: E402
-from nas.data.texts import Texts  # noqa: E402
-from nas.errors import StateError, StorageError  # noqa: E402
-from nas.outcome import objectives  # noqa: E402
-from nas.pareto import front_mask  # noqa: E402
-from nas.ports import Suggester  # noqa: E402
-from nas.records import CandidateState, Origin  # noqa: E402
-from nas.space import Space, load_space  # noqa: E402
-from tests.contracts.suggester import SPACE, Play, SuggesterContract  # noqa: E402
-from tests.helpers import Simulation, World, spec_of, study_of  # noqa: E402
+from nas.adapters.optuna_suggester import OptunaSuggester
+from nas.adapters.sql.store import SqlStore, sqlalchemy_url
+from nas.data.texts import Texts
+from nas.errors import StateError, StorageError
+from nas.outcome import objectives
+from nas.pareto import front_mask
+from nas.ports import Suggester
+from nas.records import CandidateState, Origin
+from nas.space import Space, load_space
+from tests.contracts.suggester import SPACE, Play, SuggesterContract
+from tests.helpers import Simulation, World, spec_of, study_of
 
 Open = Callable[..., OptunaSuggester]
 

@@ -1,7 +1,7 @@
 """A search for models that are good, small, quickly trained and quick to use, as a user begins it: really measured."""
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -168,7 +168,7 @@ def test_a_profile_made_with_another_torch_is_left_and_another_made(
 ) -> None:
     made: list[Fingerprint] = []
 
-    def profile_device(kind: str, own: Fingerprint, *, short: bool) -> DeviceProfile:
+    def profile_device(kind: str, own: Fingerprint, *, short: bool, tell: Callable[[str], None]) -> DeviceProfile:
         assert short
         made.append(own)
         return replace(PROFILE, fingerprint=own)

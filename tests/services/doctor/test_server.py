@@ -176,7 +176,7 @@ def answering(
             self.wfile.write(body)
 
         def date_time_string(self, timestamp: float | None = None) -> str:
-            return super().date_time_string(time.time() - 3600)
+            return super().date_time_string(time.time() - 5400)
 
         def log_message(self, *_: Any) -> None:
             pass

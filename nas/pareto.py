@@ -3,6 +3,8 @@
 Shape legend: points are (N, M), N candidates by M objectives.
 """
 
+from bisect import bisect_left, bisect_right
+
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
@@ -40,7 +42,7 @@ def hypervolume(points: ArrayLike, reference: ArrayLike) -> float:
     """Volume that the points dominate below ``reference`` (M,); points beyond it count nothing.
 
     Two objectives by a sweep; more by slicing along the last objective (the HSO scheme of While et al., IEEE TEC
-    10(1), 2006): O(F^(M-1)), made for fronts of tens of points.
+    10(1), 2006): O(F^(M-1)), for three objectives in passes over arrays alone.
     """
     corner = np.asarray(reference, dtype=np.float64)
     array = _finite(points)
@@ -61,12 +63,37 @@ def _volume(front: Floats, corner: Floats) -> float:
         return float(np.sum((right - ordered[:, 0]) * (corner[1] - np.minimum.accumulate(ordered[:, 1]))))
     ordered = front[np.argsort(front[:, -1])]
     upper = np.append(ordered[1:, -1], corner[-1])
-    total = 0.0
+    stairs, total = _Stairs(), 0.0
     for count, thickness in enumerate(upper - ordered[:, -1], start=1):
+        below = ordered[:count, :-1]
+        if front.shape[1] == 3:
+            stairs.add(*below[-1].tolist())
         if thickness > 0:
-            below = ordered[:count, :-1]
-            total += float(thickness) * _volume(below[front_mask(below)], corner[:-1])
+            slice_ = stairs.points() if front.shape[1] == 3 else below[front_mask(below)]
+            total += float(thickness) * _volume(slice_, corner[:-1])
     return total
+
+
+class _Stairs:
+    """The front of points of two objectives that come one by one: what `front_mask` finds among all of them, in order,
+    without looking at all of them each time."""
+
+    def __init__(self) -> None:
+        self._x: list[float] = []
+        self._y: list[float] = []  # descending
+
+    def add(self, x: float, y: float) -> None:
+        place = bisect_right(self._x, x)
+        if place and self._y[place - 1] <= y and (self._x[place - 1], self._y[place - 1]) != (x, y):
+            return
+        first = bisect_left(self._x, x)
+        last = first
+        while last < len(self._x) and self._y[last] >= y and (self._x[last], self._y[last]) != (x, y):
+            last += 1
+        self._x[first:last], self._y[first:last] = [x], [y]
+
+    def points(self) -> Floats:
+        return np.array([self._x, self._y]).T
 
 
 def knee(points: ArrayLike) -> int:

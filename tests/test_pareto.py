@@ -9,7 +9,7 @@ from optuna._hypervolume import compute_hypervolume
 from optuna.study import StudyDirection
 from optuna.study._multi_objective import _is_pareto_front
 
-from nas.pareto import dominates, front_mask, hypervolume, knee, reference_point
+from nas.pareto import _Stairs, dominates, front_mask, hypervolume, knee, reference_point
 
 Points = list[tuple[float, ...]]
 
@@ -175,3 +175,14 @@ def test_points_and_reference_have_the_same_objectives() -> None:
 def test_reference_point() -> None:
     assert reference_point([2.0, -10.0, 0.0]).tolist() == pytest.approx([2.2, -9.0, 0.0])
     assert reference_point([4.0], margin=0.5).tolist() == [6.0]
+
+
+@given(st.lists(st.tuples(st.integers(0, 5), st.integers(0, 5)), min_size=1, max_size=25))
+def test_stairs_are_the_front_of_what_has_come(points: list[tuple[int, int]]) -> None:
+    """After each point, equal ones and all."""
+    stairs, come = _Stairs(), list[tuple[int, int]]()
+    for x, y in points:
+        stairs.add(x, y)
+        come.append((x, y))
+        front = np.array(come, dtype=np.float64)[front_mask(come)]
+        assert sorted(map(tuple, stairs.points().tolist())) == sorted(map(tuple, front.tolist()))

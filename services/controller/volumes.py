@@ -51,7 +51,7 @@ class Volumes:
 
     def __init__(self, store: PublicStore, reader: Reader, completed: Completed) -> None:
         self._store, self._reader, self._completed = store, reader, completed
-        self._lock = threading.Lock()
+        self._lock, self._turn = threading.Lock(), threading.Lock()
         self._known: OrderedDict[str, _Kept] = OrderedDict()
 
     def of(self, search_id: str, revision: int) -> Hypervolume:
@@ -60,18 +60,30 @@ class Volumes:
         objectives, reference = tuple(search.spec["minimize"]), tuple(search.setting.get("reference") or ())
         if len(reference) != len(objectives):
             return Hypervolume(reference=[], steps=[])
+        known = self._find(search_id, objectives, reference)
+        if known.revision < revision:
+            with self._turn:  # several may ask at once for what takes a while
+                known = self._find(search_id, objectives, reference)
+                if known.revision < revision:
+                    known = self._read(search_id, revision, known)
+                    self._keep(search_id, known)
+        return Hypervolume(reference=list(reference), steps=list(known.steps))
+
+    def _find(self, search_id: str, objectives: tuple[str, ...], reference: tuple[float, ...]) -> _Kept:
+        """What is known, or nothing yet."""
         with self._lock:
             known = self._known.get(search_id)
-        if known is None or (known.objectives, known.reference) != (objectives, reference):
-            known = _nothing(objectives, reference)
-        if known.revision < revision:
-            known = self._read(search_id, revision, known)
+            if known is None or (known.objectives, known.reference) != (objectives, reference):
+                return _nothing(objectives, reference)
+            self._known.move_to_end(search_id)
+            return known
+
+    def _keep(self, search_id: str, known: _Kept) -> None:
         with self._lock:
             self._known[search_id] = known
             self._known.move_to_end(search_id)
             while len(self._known) > SEARCHES:
                 self._known.popitem(last=False)
-        return Hypervolume(reference=list(reference), steps=list(known.steps))
 
     def _read(self, search_id: str, revision: int, known: _Kept) -> _Kept:
         """With what has ended since."""

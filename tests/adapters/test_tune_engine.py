@@ -93,7 +93,8 @@ def trainers() -> list[int]:
 
 
 class Killing(Watched):
-    """Kills the workers once candidate 0 has passed its second rung; ``heard`` is what it reported last."""
+    """Kills the workers once candidate 0 has passed its second rung; ``heard`` is what was reported last of its first
+    attempt, also what was still under way."""
 
     def __init__(self, search: Search) -> None:
         super().__init__(search)
@@ -101,8 +102,10 @@ class Killing(Watched):
         self.heard: CurvePoint | None = None
 
     def report(self, point: CurvePoint) -> Verdict:
+        if point.number == 0 and point.attempt == 0:
+            self.heard = point
         if point.number == 0 and point.progress > 0.3 and not self.killed:
-            self.killed, self.heard = trainers(), point
+            self.killed = trainers()
             for process in self.killed:
                 os.kill(process, signal.SIGKILL)
         return super().report(point)

@@ -22,14 +22,13 @@ from nas.records import (
     Verdict,
 )
 
-_SEARCHES, _CANDIDATES, _POINTS, _DECISIONS, _LEDGER, _EVENTS, _REQUESTS, _PROFILES = (
+_SEARCHES, _CANDIDATES, _POINTS, _DECISIONS, _EVENTS, _REQUESTS, _PROFILES = (
     Base.metadata.tables[name]
     for name in (
         "searches",
         "candidates",
         "curve_points",
         "decisions",
-        "ledger",
         "events",
         "requests",
         "device_profiles",
@@ -38,8 +37,6 @@ _SEARCHES, _CANDIDATES, _POINTS, _DECISIONS, _LEDGER, _EVENTS, _REQUESTS, _PROFI
 _LEASES = Base.metadata.tables["leases"]
 NUMBERS = ("number", "val_bpb", "seconds", "started_at", "finished_at")
 """Columns that candidates can be sorted by: numbers that every database compares."""
-CHARGES = ("settle", "charge")
-"""Lines of a ledger that spend what their account was granted."""
 ORDERS = ("created", "name", "state", "best")
 """What searches can be sorted by: time, name, how far they are, lowest validation loss."""
 RANKS = ("running", "stopping", "paused", "queued", "failed", "completed", "cancelled")
@@ -322,13 +319,6 @@ class Reader:
         if numbers is not None:
             where.append(own.number.in_(numbers))
         return {row["number"] for row in self._rows(select(own.number).where(*where).distinct())}
-
-    def spent(self, search_id: str) -> dict[str, tuple[float, float]]:
-        """FLOPs, as floats, and seconds that were charged to each account of a search."""
-        own = _LEDGER.c
-        flops, seconds = func.sum(cast(own.flops, Double)).label("flops"), func.sum(own.seconds).label("seconds")
-        charged = select(own.account, flops, seconds).where(own.search_id == search_id, own.kind.in_(CHARGES))
-        return {row["account"]: (row["flops"], row["seconds"]) for row in self._rows(charged.group_by(own.account))}
 
     def reasons(self, search_id: str, state: CandidateState) -> list[str]:
         """Why candidates came to a state, one line for each of them."""

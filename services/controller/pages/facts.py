@@ -126,10 +126,12 @@ def _facts(
         facts.append(Fact("best of the search, validation", loss, MEASURED, "bits per byte", number=best.number))
     told = ", ".join(f"{counts[state]} {name}" for state, name in COUNTED.items() if counts[state])
     facts.append(Fact("candidates", str(sum(counts.values())), MEASURED, told))
-    spent = service.reader.spent(search.id)
-    flops, seconds = (sum(own[place] for own in spent.values()) for place in (0, 1))
+    booked = service.course.booked(search.id).values()
     took = elapsed(search, service.store.lease(search.id))
-    facts += [_compute(search, flops), _time(search, took, seconds)]
+    facts += [
+        _compute(search, sum(own.spent for own in booked)),
+        _time(search, took, sum(own.seconds for own in booked)),
+    ]
     return [*facts, *_end(search, took, service.store.now())]
 
 

@@ -8,7 +8,6 @@ import pytest
 from dashboards.view import last_loss, view
 from nas.adapters.sql.reader import NOTHING, Reader
 from nas.adapters.sql.store import SqlStore
-from nas.ledger import FINAL, SEARCH
 from nas.records import CandidateState, Origin, Verdict
 from tests.dashboards import sample
 
@@ -109,15 +108,6 @@ def test_briefs_of_what_has_changed(filled: SqlStore) -> None:
     filled.update_candidate("other", 0, reason="of another search")
     assert [own.number for own in reader.briefs(sample.ID, revision)] == [3]
     assert reader.briefs(sample.ID, reader.revision(sample.ID)) == []
-
-
-def test_spent(filled: SqlStore) -> None:
-    """As the account book has it."""
-    own = view(filled, sample.ID)
-    found = Reader(filled).spent(sample.ID)
-    for name, account in ((SEARCH, own.search_account), (FINAL, own.final_account)):
-        assert found[name] == pytest.approx((account.balance.spent, account.balance.seconds))
-    assert Reader(filled).spent("other") == {}
 
 
 def test_reasons(filled: SqlStore) -> None:

@@ -33,6 +33,7 @@ from nas.units import format_flops, format_share
 __all__ = ["Chart", "curves", "hypervolumes", "ledger", "pareto", "paretos"]
 
 CURVE_POINTS = 300  # of one curve, at most
+VOLUME_STEPS = 300  # of a line, at most
 CURVES_X, CURVES_Y = "training compute spent (FLOPs)", f"training loss ({quantity(LOSS).unit})"
 SAVED = "saved by stopping early"
 SAVED_CAPTION = (
@@ -207,12 +208,19 @@ def volumes_frame() -> go.Figure:
 
 
 def volume_line(steps: Sequence[Step], spent: float) -> dict[str, list[Any]]:
-    """From nothing to where the search is; ``spent``: by its candidates."""
+    """From nothing to where the search is; ``spent``: by its candidates. Of steps that are closer to each other than an
+    eye sees, the last."""
+    end = max(steps[-1].flops, spent)
+    seen = {int(VOLUME_STEPS * step.flops / end) if end else 0: step for step in steps}.values()
     return {
-        "x": [0, *(step.flops for step in steps), max(steps[-1].flops, spent)],
-        "y": [0, *(step.volume for step in steps), steps[-1].volume],
-        "customdata": [None, *(step.number for step in steps), None],
+        "x": [0, *(int(_short(step.flops)) for step in seen), end],
+        "y": [0, *(_short(step.volume) for step in seen), _short(steps[-1].volume)],
     }
+
+
+def _short(value: float) -> float:
+    """Six digits, which is more than can be seen."""
+    return float(f"{value:.6g}")
 
 
 def volume_caption(objectives: Sequence[str], reference: Sequence[float]) -> str:

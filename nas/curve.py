@@ -44,35 +44,36 @@ class VolumeHistory:
 
     Attributes:
         front: (F, M), what was on the front, in the order in which it came.
-        steps: (search FLOPs spent, hypervolume) after each candidate.
+        volumes: (N,), the hypervolume after each candidate.
     """
 
     reference: tuple[float, ...]
     front: Floats
-    steps: tuple[tuple[int, float], ...] = ()
+    volumes: tuple[float, ...] = ()
 
     @classmethod
     def begun(cls, reference: Sequence[float]) -> "VolumeHistory":
         """Before the first candidate."""
         return cls(tuple(reference), np.empty((0, len(reference))))
 
-    def extended(self, finished: Sequence[Progress]) -> "VolumeHistory":
-        """With further candidates, in order of spending: the same, to the last bit, as if begun with all of them."""
-        front, volume = self.front, self.steps[-1][1] if self.steps else 0.0
-        steps = list(self.steps)
+    def extended(self, finished: Sequence[Sequence[float]]) -> "VolumeHistory":
+        """With the values of further candidates, in the order in which they finished: the same, to the last bit, as if
+        begun with all of them."""
+        front, volume = self.front, self.volumes[-1] if self.volumes else 0.0
+        volumes = list(self.volumes)
         for start in range(0, len(finished), BLOCK):
-            block = finished[start : start + BLOCK]
-            points = np.array([item.values for item in block], dtype=np.float64)
+            points = np.array(finished[start : start + BLOCK], dtype=np.float64)
             left = ~np.any(np.all(front <= points[:, None], axis=2), axis=1)  # what is dominated now stays so
-            for item, point, may_matter in zip(block, points, left, strict=True):
+            for point, may_matter in zip(points, left, strict=True):
                 if may_matter and not np.any(np.all(front <= point, axis=1)):  # else it changes nothing
                     front = np.vstack((front[np.any(front < point, axis=1)], point))
                     volume = hypervolume(front, self.reference)
-                steps.append((item.spent_flops, volume))
-        return VolumeHistory(self.reference, front, tuple(steps))
+                volumes.append(volume)
+        return VolumeHistory(self.reference, front, tuple(volumes))
 
 
 def hypervolume_history(finished: Sequence[Progress], reference: Sequence[float]) -> list[tuple[int, float]]:
     """(search FLOPs spent, hypervolume) after each finished candidate, in order of spending."""
     ordered = sorted(finished, key=lambda item: item.spent_flops)
-    return list(VolumeHistory.begun(reference).extended(ordered).steps)
+    found = VolumeHistory.begun(reference).extended([item.values for item in ordered])
+    return [(item.spent_flops, volume) for item, volume in zip(ordered, found.volumes, strict=True)]

@@ -92,11 +92,11 @@ def test_a_history_that_was_extended_is_the_one_of_all(
         patch.setattr(curve, "BLOCK", block)
         history = VolumeHistory.begun(corner)
         for start, end in itertools.pairwise(places):
-            history = history.extended(finished[start:end])
-    anew = VolumeHistory.begun(corner).extended(finished)
-    assert history.steps == anew.steps == tuple(one_by_one(finished, corner))
+            history = history.extended(values[start:end])
+    anew, expected = VolumeHistory.begun(corner).extended(values), one_by_one(finished, corner)
+    assert history.volumes == anew.volumes == tuple(volume for _, volume in expected)
     assert np.array_equal(history.front, anew.front)
-    assert hypervolume_history(finished[::-1], corner) == list(anew.steps)
+    assert hypervolume_history(finished[::-1], corner) == expected
 
 
 @pytest.mark.parametrize("wrong", [math.nan, -math.inf])

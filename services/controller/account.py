@@ -14,7 +14,8 @@ OVER = (SearchState.COMPLETED, SearchState.FAILED, SearchState.CANCELLED)
 
 def money(service: Service, search: SearchRecord) -> Money:
     """Of a search as it is now."""
-    spent, booked = service.course.spent(search.id), service.course.booked(search.id)
+    revision = service.reader.revision(search.id)
+    spent, booked = service.spent.of(search.id, revision), service.booked.of(search.id, revision)
     own, final = _balances(search, booked)
     trained = {state: int(sums.train) for state, sums in spent.items()}
     return Money(
@@ -43,9 +44,9 @@ def audits_of(found: Sequence[Audited], front: Sequence[int]) -> list[Audit]:
     ]
 
 
-def candidates_spent(service: Service, search_id: str) -> int:
+def candidates_spent(service: Service, search_id: str, revision: int) -> int:
     """FLOPs of training and evaluation, without the final run."""
-    return int(sum(own.train + own.evaluation for own in service.course.spent(search_id).values()))
+    return int(sum(own.train + own.evaluation for own in service.spent.of(search_id, revision).values()))
 
 
 def _balances(search: SearchRecord, booked: Mapping[str, Booked]) -> tuple[Balance, Balance]:

@@ -3,14 +3,9 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import numpy as np
-
 from dashboards.view import standing
 from nas.adapters.sql.course import Course, Head, Place
 from nas.client.models import CurveColumn, CurveColumns
-from nas.pareto import front_mask
-from nas.spec import OBJECTIVES
-from services.controller.completed import Table
 from services.controller.service import Service
 
 REASON = 500
@@ -54,16 +49,10 @@ def curve_columns(service: Service, search_id: str, asked: Asked, revision: int)
 
 
 def front_of(service: Service, search_id: str, revision: int) -> list[int]:
-    """The front by the search's own objectives."""
+    """The front by the search's own objectives, by number."""
     objectives = service.store.search(search_id).spec["minimize"]
-    return front_numbers(service.completed.of(search_id, revision), objectives)
-
-
-def front_numbers(table: Table, objectives: Sequence[str]) -> list[int]:
-    """The non-dominated among those that have all objectives, by number."""
-    points = table.values[:, [OBJECTIVES.index(name) for name in objectives]]
-    known = np.isfinite(points).all(axis=1)
-    return [int(number) for number in table.numbers[known][front_mask(points[known])]]
+    numbers, _ = service.completed.of(search_id, revision).front(objectives)
+    return sorted(numbers.tolist())
 
 
 def _chosen(course: Course, search_id: str, front: Sequence[int], most: int) -> list[int]:

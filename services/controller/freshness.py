@@ -23,18 +23,24 @@ def fresh(request: Request, revision: Any, make: Callable[[], BaseModel]) -> Res
     """The answer, or 304 where the caller has it already. What was never made costs nothing."""
     tag = etag_of(request, revision)
     headers = {"ETag": tag, "Cache-Control": "no-cache, private"}
-    if tag in (own.strip().removeprefix("W/") for own in request.headers.get("If-None-Match", "").split(",")):
+    if has(request, tag):
         return Response(status_code=304, headers=headers)
     return packed(request, JSONResponse(make().model_dump(mode="json"), headers=headers))
 
 
-def packed(request: Request, answer: Response) -> Response:
-    """The answer, by gzip where it is large and may be so."""
-    if len(answer.body) < LARGE or "gzip" not in request.headers.get("Accept-Encoding", ""):
+def has(request: Request, tag: str) -> bool:
+    """Whether the caller has what that ETag stands for."""
+    known = request.headers.get("If-None-Match", "").split(",")
+    return tag in (own.strip().removeprefix("W/") for own in known)
+
+
+def packed(request: Request, answer: Response, least: int = LARGE) -> Response:
+    """The answer, by gzip where it has at least so many bytes and may be so."""
+    if len(answer.body) < least or "gzip" not in request.headers.get("Accept-Encoding", ""):
         return answer
     content = gzip.compress(bytes(answer.body), compresslevel=1, mtime=0)
     headers = {name: value for name, value in answer.headers.items() if name not in ("content-length", "etag")}
-    headers |= {"Content-Encoding": "gzip", "Vary": "Accept-Encoding"}
+    headers |= {"content-encoding": "gzip", "vary": headers.get("vary", "Accept-Encoding")}
     if (tag := answer.headers.get("ETag")) is not None:
-        headers["ETag"] = f"W/{tag}"  # the same to a reader, not to the byte
+        headers["etag"] = f"W/{tag}"  # the same to a reader, not to the byte
     return Response(content, answer.status_code, headers)

@@ -1,18 +1,20 @@
 """What routes work with."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Annotated
 
 from fastapi import Depends, Request
 
-from nas.adapters.sql.course import Course
+from nas.adapters.sql.course import Booked, Course, Spent
 from nas.adapters.sql.reader import Reader
 from nas.adapters.sql.store import SqlStore
 from nas.adapters.sql.tokens import Tokens
+from nas.records import CandidateState
 from services.controller.completed import Completed
 from services.controller.dispatcher import Dispatcher
 from services.controller.exports import Exports
+from services.controller.latest import Latest
 from services.controller.profiling import Profiling
 from services.controller.rates import Rates
 from services.controller.settings import Settings
@@ -35,6 +37,8 @@ class Service:
     rates: Rates = field(init=False)
     completed: Completed = field(init=False)
     volumes: Volumes = field(init=False)
+    spent: Latest[Mapping[CandidateState, Spent]] = field(init=False)
+    booked: Latest[Mapping[str, Booked]] = field(init=False)
     exports: Exports = field(init=False)
     profiling: Profiling = field(init=False)
 
@@ -45,6 +49,8 @@ class Service:
         object.__setattr__(self, "rates", Rates(self.settings.quotas))
         object.__setattr__(self, "completed", Completed(self.reader))
         object.__setattr__(self, "volumes", Volumes(self.store, self.reader, self.completed))
+        object.__setattr__(self, "spent", Latest(self.course.spent))
+        object.__setattr__(self, "booked", Latest(self.course.booked))
         object.__setattr__(self, "exports", Exports(self.home.exports, self.dispatcher))
         object.__setattr__(self, "profiling", Profiling(self.dispatcher))
 

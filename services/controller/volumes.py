@@ -4,14 +4,14 @@ import math
 import threading
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import numpy as np
 
 from nas.adapters.sql.reader import Ended, Reader
 from nas.client.models import Hypervolume, VolumeStep
-from nas.curve import Progress, VolumeHistory
+from nas.curve import VolumeHistory
 from nas.outcome import in_log_costs
 from nas.ports import PublicStore
 from nas.spec import OBJECTIVES
@@ -34,13 +34,13 @@ class _Row(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class _Kept:
-    """``spent`` by all ``rows``; ``revision`` of the search when they were read."""
+    """``trained``: number and point of those that were trained to the end, in the order in which they ended;
+    ``revision`` of the search when the rows were read."""
 
     objectives: tuple[str, ...]
     reference: tuple[float, ...]
     rows: Mapping[int, _Row]
-    ordered: list[_Row]
-    spent: int
+    trained: list[tuple[int, tuple[float, ...]]]
     history: VolumeHistory
     steps: Sequence[VolumeStep]
     revision: int
@@ -103,27 +103,29 @@ class Volumes:
 
 def _nothing(objectives: tuple[str, ...], reference: tuple[float, ...]) -> _Kept:
     history = VolumeHistory.begun(in_log_costs(objectives, reference))
-    return _Kept(objectives, reference, {}, [], 0, history, (), -1)
+    return _Kept(objectives, reference, {}, [], history, (), -1)
 
 
 def _with(known: _Kept, changed: Sequence[_Row], revision: int) -> _Kept:
-    """What is known goes on where the changed come after it, and begins anew where they do not."""
+    """The history goes on where further ones come after it, and begins anew where they do not. What was spent until
+    then may change alone."""
+    if not changed:
+        return replace(known, revision=revision)
     rows = {**known.rows, **{own.number: own for own in changed}}
-    ordered = sorted(rows.values())
-    if ordered[: len(known.ordered)] != known.ordered:
-        known = _nothing(known.objectives, known.reference)
-    spent, found = known.spent, list[tuple[int, Progress]]()
-    for row in ordered[len(known.ordered) :]:
+    spent, flops, trained = 0, list[int](), list[tuple[int, tuple[float, ...]]]()
+    for row in sorted(rows.values()):
         spent += row.flops
         if row.point is not None:
-            found.append((row.number, Progress(spent, row.point)))
-    history = known.history.extended([progress for _, progress in found])
-    further = history.steps[len(known.history.steps) :]
+            trained.append((row.number, row.point))
+            flops.append(spent)
+    goes_on = trained[: len(known.trained)] == known.trained
+    history = known.history if goes_on else _nothing(known.objectives, known.reference).history
+    history = history.extended([point for _, point in trained[len(history.volumes) :]])
     steps = [
-        VolumeStep(flops=flops, volume=volume, number=number)
-        for (number, _), (flops, volume) in zip(found, further, strict=True)
+        VolumeStep(flops=until, volume=volume, number=number)
+        for (number, _), until, volume in zip(trained, flops, history.volumes, strict=True)
     ]
-    return _Kept(known.objectives, known.reference, rows, ordered, spent, history, [*known.steps, *steps], revision)
+    return _Kept(known.objectives, known.reference, rows, trained, history, steps, revision)
 
 
 def _row(own: Ended, point: tuple[float, ...] | None) -> _Row:

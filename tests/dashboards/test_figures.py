@@ -1,12 +1,23 @@
 """What figures draw, and that they leave nothing out."""
 
+import itertools
 from collections import Counter
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import plotly.graph_objects as go
 import pytest
 
-from dashboards.figures import CURVE_POINTS, Chart, curves, hypervolumes, ledger, pareto, paretos
+from dashboards.figures import (
+    CURVE_POINTS,
+    VOLUME_STEPS,
+    Chart,
+    curves,
+    hypervolumes,
+    ledger,
+    pareto,
+    paretos,
+    volume_line,
+)
 from dashboards.palette import log_axis
 from dashboards.view import SearchView, Standing
 from nas.records import CandidateState, Origin
@@ -146,6 +157,31 @@ def test_hypervolume_ends_where_the_search_ended(full: SearchView) -> None:
     spent = sum(c.train_flops_spent + c.eval_flops for c in full.candidates if c.origin is not Origin.FINAL)
     assert line.x[-1] == spent
     assert chart.title.startswith("90% of the front's hypervolume was there after ")
+
+
+@dataclass(frozen=True)
+class Step:
+    flops: int
+    volume: float
+    number: int = 0
+
+
+@pytest.mark.parametrize("count", [1, 2, VOLUME_STEPS, 10 * VOLUME_STEPS])
+def test_of_many_steps_those_are_drawn_that_an_eye_tells_apart(count: int) -> None:
+    steps = [Step(10**12 * (place + 1), 2.0 + place) for place in range(count)]
+    spent = steps[-1].flops + 10**12
+    line = volume_line(steps, spent)
+    known = {step.flops: step.volume for step in steps}
+    assert len(line["x"]) == len(line["y"]) <= VOLUME_STEPS + 3
+    assert all(known[x] == y for x, y in zip(line["x"][1:-1], line["y"][1:-1], strict=True))
+    assert (line["x"][0], line["y"][0], line["x"][-1], line["y"][-1]) == (0, 0, spent, steps[-1].volume)
+    gaps = [after - before for before, after in itertools.pairwise(line["x"])]
+    assert max(gaps) <= 2 * max(spent / VOLUME_STEPS, 10**12)
+
+
+def test_steps_that_took_nothing_are_one() -> None:
+    line = volume_line([Step(0, 1.0), Step(0, 2.0)], 0)
+    assert line == {"x": [0, 0, 0], "y": [0, 2.0, 2.0]}
 
 
 def test_the_ledger_shows_the_whole_budget(full: SearchView) -> None:

@@ -40,7 +40,6 @@ from nas.records import (
 )
 from nas.units import format_flops, format_seconds, format_share
 from services.controller.access import Reading
-from services.controller.pages.fronts import front_of
 from services.controller.pages.page import PageRoute, page, part
 from services.controller.service import Service, TheService
 
@@ -134,7 +133,7 @@ def _live(service: Service, search: SearchRecord, record: CandidateRecord, revis
 def standing_now(service: Service, search: SearchRecord, record: CandidateRecord) -> tuple[Standing, str]:
     """What became of a candidate, and its mark on the front; empty for one that is not there."""
     table = service.completed.of(search.id, service.reader.revision(search.id))
-    numbers = front_of(table, search.spec["minimize"])[0].tolist()
+    numbers = table.front(search.spec["minimize"])[0].tolist()
     place = numbers.index(record.number) if record.number in numbers else None
     return standing(record.origin, record.state, place is not None), "" if place is None else mark(place)
 

@@ -18,7 +18,6 @@ from nas.spec import LOSS, OBJECTIVES
 from nas.units import format_flops, format_seconds
 from services.controller.access import Reading
 from services.controller.pages.candidate import drawn
-from services.controller.pages.fronts import front_of
 from services.controller.pages.page import PageRoute, page
 from services.controller.routes.analysis import volumes_of
 from services.controller.service import Service, TheService
@@ -178,7 +177,7 @@ def _shared_cost(found: Sequence[SearchRecord]) -> str:
 
 def _side(service: Service, search: SearchRecord, cost: str, name: str) -> Side:
     table = service.completed.of(search.id, service.reader.revision(search.id))
-    numbers, values = front_of(table, (LOSS, cost))
+    numbers, values = table.front((LOSS, cost))
     losses, costs = values[:, 0].tolist(), values[:, 1].tolist()
     line = FrontLine(name, tuple(numbers.tolist()), tuple(costs), tuple(losses))
     rows = tuple(

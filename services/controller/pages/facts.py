@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from dashboards.labels import CALCULATED, MEASURED, PREDICTED, Fact, format_error, quantity, sentence
-from nas.adapters.sql.reader import NOTHING, Progress, Wanted
+from nas.adapters.sql.reader import Wanted
 from nas.records import CandidateRecord, CandidateState, Origin, SearchRecord, SearchState
 from nas.spec import LOSS
 from nas.units import format_flops, format_seconds, parse_flops, parse_seconds
@@ -88,16 +88,16 @@ class Head:
 
 def head(service: Service, search: SearchRecord) -> Head:
     """From sums that the database makes: as quick for many candidates as for few."""
-    reader = service.reader
-    progress = reader.progress([search.id]).get(search.id, NOTHING)
-    counts = {state: progress.counts.get(state, 0) for state in CandidateState}
+    reader, revision = service.reader, service.reader.revision(search.id)
+    spent = service.spent.of(search.id, revision)
+    counts = {state: spent[state].candidates if state in spent else 0 for state in CandidateState}
     best = _best(service, search.id) if counts[CandidateState.COMPLETED] else None
     cost = next((name for name in search.spec["minimize"] if name != LOSS), "params")
     total, rejected = sum(counts.values()), counts[CandidateState.REJECTED]
     refused = reader.reasons(search.id, CandidateState.REJECTED) if rejected and not best else []
     return Head(
         sentence=sentence(search, best, candidates=total, rejected=rejected, cost=cost),
-        facts=tuple(_facts(service, search, progress, counts, best)),
+        facts=tuple(_facts(service, search, revision, counts, best)),
         note=_refusals(refused, total),
         actions=tuple(own for own in ACTIONS if own.name in _ALLOWED[search.state]),
     )
@@ -112,7 +112,7 @@ def _best(service: Service, search_id: str) -> CandidateRecord | None:
 def _facts(
     service: Service,
     search: SearchRecord,
-    progress: Progress,
+    revision: int,
     counts: Mapping[CandidateState, int],
     best: CandidateRecord | None,
 ) -> list[Fact]:
@@ -126,7 +126,7 @@ def _facts(
         facts.append(Fact("best of the search, validation", loss, MEASURED, "bits per byte", number=best.number))
     told = ", ".join(f"{counts[state]} {name}" for state, name in COUNTED.items() if counts[state])
     facts.append(Fact("candidates", str(sum(counts.values())), MEASURED, told))
-    booked = service.course.booked(search.id).values()
+    booked = service.booked.of(search.id, revision).values()
     took = elapsed(search, service.store.lease(search.id))
     facts += [
         _compute(search, sum(own.spent for own in booked)),

@@ -1,5 +1,6 @@
 """What all pages share: their frame, their policy, and what becomes of errors."""
 
+import hashlib
 from collections.abc import Callable, Coroutine
 from http import HTTPStatus
 from importlib import metadata
@@ -14,6 +15,7 @@ from fastapi.routing import APIRoute
 from dashboards.web import render
 from nas.errors import AccessError, NasError, RefusedError
 from services.controller.access import Caller
+from services.controller.freshness import has, packed
 from services.controller.problems import STATUSES
 from services.controller.service import service_of
 
@@ -50,6 +52,25 @@ def part(template: str, **context: Any) -> HTMLResponse:
     return HTMLResponse(render(template, **context), headers={"Content-Security-Policy": POLICY})
 
 
+PACKED = 2**10
+"""Bytes of a part from which on it is packed."""
+
+
+def spared(request: Request, answer: Response) -> Response:
+    """A part of a page that the browser has already is not sent again: the ETag is a digest of what it says, unless it
+    has one of its own."""
+    if request.method != "GET" or answer.status_code != 200 or not request.headers.get("HX-Request"):
+        return answer
+    if "ETag" in answer.headers:
+        return packed(request, answer, PACKED)
+    tag = f'"{hashlib.sha256(answer.body).hexdigest()[:20]}"'
+    headers = {"ETag": tag, "Cache-Control": "no-cache, private", "Vary": "HX-Request, Accept-Encoding"}
+    if has(request, tag):
+        return Response(status_code=304, headers=headers)
+    answer.headers.update(headers)
+    return packed(request, answer, PACKED)
+
+
 class PageRoute(APIRoute):
     """Errors are pages too; whoever is not known is asked for a token."""
 
@@ -58,7 +79,7 @@ class PageRoute(APIRoute):
 
         async def handler(request: Request) -> Response:
             try:
-                return await handle(request)
+                return spared(request, await handle(request))
             except AccessError as error:
                 if not error.known:
                     return _to_login(request)

@@ -34,20 +34,29 @@ Most = Annotated[int, Query(ge=1, le=MOST)]
 
 @router.get("/volume", response_class=HTMLResponse)
 def volume(service: TheService, caller: Reading, search_id: str) -> HTMLResponse:
-    """The hypervolume: its line for the figure, what it comes to, and its table."""
+    """The hypervolume: its line for the figure, and what it comes to."""
     search = service.store.search(search_id)
-    found = volumes_of(service, search_id, service.reader.revision(search_id), rises=True)
+    revision = service.reader.revision(search_id)
+    found = volumes_of(service, search_id, revision, rises=True)
     if not found.steps:
-        return part("progress-volume.html.j2", search=search, table_=None, line={"x": [], "y": []}, why=_flat(search))
-    spent = candidates_spent(service, search_id)
+        return part("progress-volume.html.j2", search=search, line={"x": [], "y": []}, why=_flat(search))
+    spent = candidates_spent(service, search_id, revision)
     return part(
         "progress-volume.html.j2",
         search=search,
         title=volume_title(found.steps, spent),
         caption=volume_caption(search.spec["minimize"], found.reference),
-        table_=_steps(found.steps),
         line=volume_line(found.steps, spent),
+        why="",
     )
+
+
+@router.get("/volume/steps", response_class=HTMLResponse)
+def volume_steps(service: TheService, caller: Reading, search_id: str) -> HTMLResponse:
+    """The hypervolume as a table."""
+    search = service.store.search(search_id)
+    found = volumes_of(service, search_id, service.reader.revision(search_id), rises=True)
+    return part("progress-volume-steps.html.j2", search=search, table_=_steps(found.steps))
 
 
 def _flat(search: SearchRecord) -> str:

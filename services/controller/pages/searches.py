@@ -16,7 +16,7 @@ from nas.records import CandidateState, LeaseRecord, SearchRecord, SearchState
 from nas.spec import LOSS
 from nas.units import format_flops, format_seconds
 from services.controller.access import Reading
-from services.controller.freshness import etag_of
+from services.controller.freshness import etag_of, has
 from services.controller.pages.page import PageRoute, page, part
 from services.controller.paging import page_token, place_of
 from services.controller.service import Service, TheService
@@ -136,7 +136,7 @@ def searches(
     tag = etag_of(request, newest, sorted(leases), caller.scope, time.time() // TICK if leases else "")
     partly = bool(request.headers.get("HX-Request"))
     headers = {"Vary": "HX-Request, Cookie"}
-    if partly and tag == request.headers.get("If-None-Match"):
+    if partly and has(request, tag):
         return Response(status_code=304, headers=headers | {"ETag": tag, "Cache-Control": "no-store"})
     context = _context(service, wanted, newest[0], leases) | {"caller": caller, "tag": tag}
     if not partly:

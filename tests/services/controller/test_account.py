@@ -25,7 +25,7 @@ def test_so_does_one_with_everything_in_it(server: Server) -> None:
     found = money(server.service, search)
     assert found == money_of(whole)
     assert found.gate_saved and found.pruner_saved and found.audits and found.spending.other
-    assert candidates_spent(server.service, sample.ID) == sum(
+    assert candidates_spent(server.service, sample.ID, server.service.reader.revision(sample.ID)) == sum(
         own.train_flops_spent + own.eval_flops for own in whole.candidates if own is not whole.final
     )
     front = front_of(server.service, sample.ID, server.service.reader.revision(sample.ID))

@@ -53,3 +53,29 @@ def test_only_so_many_are_kept() -> None:
         kept.of(f"s{place}", reader.revision(f"s{place}"))
     assert list(kept._tables) == [f"s{place}" for place in range(3, SEARCHES + 3)]
     store.close()
+
+
+def test_a_front_is_found_once_for_what_the_candidates_came_to() -> None:
+    """Losses 3, 2, 4 for 10, 20, 30 weights: the first two. What else changes of them changes no front."""
+    store = open_store("sqlite://")
+    store.add_search(SEARCH)
+    reader = Reader(store)
+    kept, objectives = Completed(reader), ("val_bpb", "params")
+
+    def front() -> tuple[object, list[int], list[list[float]]]:
+        numbers, values = kept.of("s", reader.revision("s")).front(objectives)
+        return numbers, numbers.tolist(), values.tolist()
+
+    for number, loss in enumerate((3.0, 2.0, 4.0)):
+        store.add_candidate(
+            replace(CANDIDATE, number=number, origin=Origin.PROPOSED, costs={"params": 10 * (number + 1)})
+        )
+        store.update_candidate("s", number, state=CandidateState.COMPLETED, val_bpb=loss)
+    first, numbers, values = front()
+    assert (numbers, values) == ([0, 1], [[3.0, 10.0], [2.0, 20.0]])
+    for change in ({"train_flops_spent": 7}, {"reason": "said afterwards"}):
+        store.update_candidate("s", 1, **change)
+        assert front()[0] is first
+    store.update_candidate("s", 2, costs={"params": 5})
+    assert front()[1] == [2, 0, 1]
+    store.close()

@@ -20,6 +20,7 @@ from nas.records import (
     SearchState,
     Verdict,
 )
+from nas.units import format_flops
 from services.controller.dispatch import NoRay
 from services.controller.pages.progress import LATEST
 from tests.dashboards import sample
@@ -118,9 +119,20 @@ def test_while_it_runs_the_account_tells_apart_what_is_not_spent(running: Server
 def test_the_hypervolume(sampled: Server) -> None:
     html, steps = part(sampled, "volume"), view(sampled.store, sample.ID).volumes
     line = island(html, "volume-line")
-    assert isinstance(line, dict) and line["y"][-1] == steps[-1].volume and line["x"][0] == 0
+    assert isinstance(line, dict) and line["x"][0] == line["y"][0] == 0
+    assert line["y"][-1] == pytest.approx(steps[-1].volume, rel=1e-5)
     assert line["y"] == sorted(line["y"]) and len(line["y"]) == len(line["x"]) < len(steps)
     assert "90% of the front's hypervolume was there after" in words(html)
+
+
+def test_its_table_has_every_rise(sampled: Server) -> None:
+    steps = view(sampled.store, sample.ID).volumes
+    before = [0.0, *(step.volume for step in steps)]
+    risen = [step for step, last in zip(steps, before, strict=False) if step.volume > last]
+    text = words(part(sampled, "volume/steps"))
+    for step in risen:
+        assert f"#{step.number} {format_flops(step.flops)} {step.volume:.4g}" in text
+    assert 1 < len(risen) == text.count("#") < len(steps)
 
 
 def test_a_figure_without_steps_says_why(make_server: Servers, sqlite_url: str) -> None:
@@ -208,3 +220,31 @@ def test_an_error_is_no_whole_page_where_a_part_was_asked_for(guarded: Server, n
     missing = guarded.http.get(path, headers=asks | guarded.token("read"))
     assert (missing.status_code, "<html" in missing.text) == (404, False) and "no search" in missing.text
     assert guarded.http.get(path, follow_redirects=False).status_code == 303
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_part_that_has_not_changed_is_not_sent_again(sampled: Server, name: str) -> None:
+    path, asked = f"/searches/{sample.ID}/progress/{name}", {"HX-Request": "true"}
+    first = sampled.http.get(path, headers=asked)
+    assert first.status_code == 200 and first.headers["Cache-Control"] == "no-cache, private"
+    assert first.headers["Vary"] == "HX-Request, Accept-Encoding"
+    again = sampled.http.get(path, headers=asked | {"If-None-Match": first.headers["ETag"]})
+    assert (again.status_code, again.content) == (304, b"")
+    assert again.headers["ETag"] == first.headers["ETag"].removeprefix("W/")
+    other = sampled.http.get(path, headers=asked | {"If-None-Match": '"other"'})
+    assert other.status_code == 200 and other.content == first.content
+    plain = sampled.http.get(path, headers=asked | {"Accept-Encoding": "identity"})
+    assert plain.content == first.content and "Content-Encoding" not in plain.headers
+
+
+def test_a_part_that_has_changed_is_sent(sampled: Server) -> None:
+    path, asked = f"/searches/{sample.ID}/progress/events", {"HX-Request": "true"}
+    tag = sampled.http.get(path, headers=asked).headers["ETag"]
+    sampled.store.add_event(sample.ID, "note", "something else", at=1.0)
+    again = sampled.http.get(path, headers=asked | {"If-None-Match": tag})
+    assert again.status_code == 200 and "something else" in again.text and again.headers["ETag"] != tag
+
+
+def test_what_is_no_part_is_sent_whole(sampled: Server) -> None:
+    page = sampled.http.get(f"/searches/{sample.ID}")
+    assert page.status_code == 200 and "ETag" not in page.headers

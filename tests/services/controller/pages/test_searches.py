@@ -167,10 +167,11 @@ def test_tokens_of_another_order_are_refused(server: Server, monkeypatch: pytest
 def test_not_sent_again_until_something_changes(server: Server) -> None:
     add(server, "a", state=SearchState.QUEUED)
     first = part(server)
-    tag = first.headers["ETag"]
+    tag = first.headers["ETag"].removeprefix("W/")  # which one that was packed begins with
     assert tag.replace('"', "&#34;") in first.text  # for the script that asks again
-    same = part(server, **{"If-None-Match": tag})
-    assert (same.status_code, same.content, same.headers["ETag"]) == (304, b"", tag)
+    for known in (tag, f"W/{tag}"):
+        same = part(server, **{"If-None-Match": known})
+        assert (same.status_code, same.content, same.headers["ETag"]) == (304, b"", tag)
     assert part(server, "/?sort=name", **{"If-None-Match": tag}).status_code == 200
     whole = server.http.get("/", headers={"If-None-Match": tag})
     assert whole.status_code == 200 and "HX-Request" in whole.headers["Vary"] and "ETag" not in whole.headers

@@ -32,14 +32,14 @@ export function api(path, given = {}) {
  * @param {string} path @param {Given} given @returns {Promise<any>}
  */
 export async function ask(path, given) {
-  const {body} = given;
+  const {body, method = "GET"} = given;
   /** @type {Record<string, string>} */
   const sent = body === undefined || body instanceof FormData ? {} : {"Content-Type": "application/json"};
   const answer = await fetch(path, {
-    method: given.method ?? "GET",
+    method,
     body: body === undefined || body instanceof FormData ? body : JSON.stringify(body),
     signal: given.signal,
-    headers: {...sent, ...headers(), ...given.headers},
+    headers: {...sent, ...(method === "GET" ? {} : headers()), ...given.headers},
   });
   if (answer.status === 401) {
     location.assign(`/login?next=${encodeURIComponent(location.pathname + location.search)}`);

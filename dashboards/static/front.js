@@ -14,6 +14,7 @@ import {Best, showCaption, titleOf} from "./said.js";
 import {State} from "./state.js";
 
 const SOON = 120; // milliseconds without a change before the table and the address follow
+const PATIENCE = 5000; // milliseconds that the rest of the page waits for the front
 const FILTERS = ["state", "origin", "order_by", "descending", "page_token"];
 
 /** @param {string} id */
@@ -144,6 +145,15 @@ function oncePerPicture(act) {
   };
 }
 
+/** @param {() => void} act @returns {() => void} that acts the first time alone */
+function once(act) {
+  let done = false;
+  return () => {
+    if (!done) act();
+    done = true;
+  };
+}
+
 /** Once it has not been asked for in so many milliseconds. @param {() => void} act @param {number} pause @returns {() => void} */
 function rested(act, pause) {
   /** @type {number | undefined} */
@@ -170,11 +180,17 @@ const loaded = new Promise(resolve => {
   else document.addEventListener("DOMContentLoaded", () => resolve(null), {once: true});
 });
 
+/** ``nas:shown``, once: the front has been painted, or cannot be yet. What stands beside it comes after it. */
+const shown = once(() => requestAnimationFrame(() => setTimeout(() => document.dispatchEvent(new CustomEvent("nas:shown")))));
+
 document.addEventListener("nas:columns", async () => {
   await loaded;
   showOptions(state);
   draw();
+  shown();
 });
+document.addEventListener("nas:columns-failed", shown);
+setTimeout(shown, PATIENCE);
 document.addEventListener("nas:columns-failed", event => {
   const {problem} = /** @type {CustomEvent} */ (event).detail;
   if (state.columns.revision < 0) element("front-empty").textContent = `The candidates could not be loaded: ${problem.message}. It is tried again.`;

@@ -204,5 +204,4 @@ narrow.addEventListener("change", () => {
 });
 
 choose();
-followed(); // parts that came before this module
-refresh();
+document.addEventListener("nas:shown", refresh, {once: true});

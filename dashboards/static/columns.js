@@ -5,13 +5,13 @@ import {Problem, api} from "./api.js";
 /**
  * @typedef {{
  *   revision: number, number: number[], state: string[], origin: string[], val_bpb: (number | null)[],
- *   val_error: (number | null)[], test_bpb: (number | null)[], last_bpb: (number | null)[], flops: number[],
- *   audited: boolean[], costs: Record<string, (number | null)[]>
+ *   val_error: (number | null)[], test_bpb: (number | null)[], test_error: (number | null)[],
+ *   last_bpb: (number | null)[], flops: number[], audited: boolean[], costs: Record<string, (number | null)[]>
  * }} Delta columns of equal length, as the API gives them
  */
 
 const NAMES = /** @type {const} */ ([
-  "number", "state", "origin", "val_bpb", "val_error", "test_bpb", "last_bpb", "flops", "audited",
+  "number", "state", "origin", "val_bpb", "val_error", "test_bpb", "test_error", "last_bpb", "flops", "audited",
 ]);
 
 export class Columns {
@@ -24,6 +24,7 @@ export class Columns {
     /** @type {(number | null)[]} */ this.val_bpb = [];
     /** @type {(number | null)[]} */ this.val_error = [];
     /** @type {(number | null)[]} */ this.test_bpb = [];
+    /** @type {(number | null)[]} */ this.test_error = [];
     /** @type {(number | null)[]} */ this.last_bpb = [];
     /** @type {number[]} */ this.flops = [];
     /** @type {boolean[]} */ this.audited = [];

@@ -20,7 +20,7 @@ export function attributes(columns, row, stand, words) {
   if (columns.val_bpb[row] !== null) {
     lines.push(`validation ${withError(columns.val_bpb[row], columns.val_error[row])} bits per byte`);
   }
-  if (columns.test_bpb[row] !== null) lines.push(`test ${format("loss", columns.test_bpb[row])} bits per byte`);
+  if (columns.test_bpb[row] !== null) lines.push(`test ${withError(columns.test_bpb[row], columns.test_error[row])} bits per byte`);
   if (columns.last_bpb[row] !== null) lines.push(`${format("loss", columns.last_bpb[row])} bits per byte before the stop`);
   for (const [name, own] of Object.entries(words.quantities)) {
     const value = name in columns.costs ? columns.costs[name][row] : null;
@@ -97,7 +97,9 @@ export function captionLines({choice, columns, found, objectives, quantities, sc
   const {hidden: without, parts} = scene;
   const lossy = choice.x === LOSS || choice.y === LOSS;
   const lines = ["Each mark is a candidate: further left and lower are better."];
-  if (lossy && found.front.some(row => columns.val_error[row] !== null)) lines.push("Bars are one standard error.");
+  const bars = found.front.some(row => columns.val_error[row] !== null)
+    || parts.get("final")?.rows.some(row => columns.test_error[row] !== null);
+  if (lossy && bars) lines.push("Bars are one standard error.");
   if (candidates > marks) {
     lines.push(`Of ${candidates} candidates, ${marks} are drawn: one for those that would cover each other.${coarse ? "" : " Drag a box to look closer."}`);
   }

@@ -58,11 +58,12 @@ function fill({columns, words}, trace, {rows, x, y}) {
   }
 }
 
-/** One standard error of a loss, along its axis. @param {State} state @param {Trace} trace @param {number[]} rows */
+/** One standard error of the loss that is drawn, along its axis. @param {State} state @param {Trace} trace @param {number[]} rows */
 function errors({columns, choice}, trace, rows) {
   const style = trace.error_y ?? trace.error_x;
-  const array = rows.map(row => columns.val_error[row]);
-  const known = trace.meta === "front" && array.some(value => value !== null);
+  const own = trace.meta === "final" ? columns.test_error : columns.val_error;
+  const array = rows.map(row => own[row]);
+  const known = array.some(value => value !== null);
   trace.error_y = {...style, array, visible: known && choice.y === LOSS};
   trace.error_x = {...style, array, visible: known && choice.x === LOSS};
 }

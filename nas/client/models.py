@@ -208,6 +208,7 @@ class Columns(BaseModel):
     val_bpb: list[float | None]
     val_error: list[float | None]
     test_bpb: list[float | None]
+    test_error: list[float | None]
     last_bpb: list[float | None]
     flops: list[float] = Field(description="spent in training and evaluation")
     audited: list[bool]

@@ -29,6 +29,7 @@ def columns_of(reader: Reader, search_id: str, since: int | None, revision: int)
         val_bpb=_short(row.val_bpb for row in rows),
         val_error=_short(row.val_error for row in rows),
         test_bpb=_short(row.test_bpb for row in rows),
+        test_error=_short(row.test_error for row in rows),
         last_bpb=_short(last.get(number) for number in numbers),
         flops=[float(f"{row.flops:.6g}") for row in rows],
         audited=[number in audited for number in numbers],

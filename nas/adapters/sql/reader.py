@@ -77,6 +77,7 @@ class Brief:
     val_bpb: float | None
     val_error: float | None
     test_bpb: float | None
+    test_error: float | None
     costs: Mapping[str, Any]
     flops: int
 
@@ -244,12 +245,12 @@ class Reader:
     def briefs(self, search_id: str, since: int | None = None) -> list[Brief]:
         """By number; those that have changed after a revision."""
         own = _CANDIDATES.c
-        columns = (own.number, own.state, own.origin, own.val_bpb, own.val_error, own.test_bpb, own.costs)
-        statement = select(*columns, own.train_flops_spent, own.eval_flops)
+        columns = (own.number, own.state, own.origin, own.val_bpb, own.val_error, own.test_bpb)
+        statement = select(*columns, own.test_error, own.costs, own.train_flops_spent, own.eval_flops)
         where = [own.search_id == search_id, *_wanted(Wanted(since=since))]
         with self._transactions.read() as connection, self._transactions.refusals():
             rows = connection.execute(statement.where(*where).order_by(own.number))
-            return [Brief(*row[:7], row[7] + row[8]) for row in rows]
+            return [Brief(*row[:8], row[8] + row[9]) for row in rows]
 
     def ended(self, search_id: str, since: int = -1) -> list["Ended"]:
         """The candidates of the search itself that are over and have changed after a revision, in no order."""

@@ -95,7 +95,7 @@ def test_briefs(filled: SqlStore) -> None:
     records = filled.candidates(sample.ID)
     briefs = Reader(filled).briefs(sample.ID)
     for brief, record in zip(briefs, records, strict=True):
-        for name in ("number", "state", "origin", "val_bpb", "val_error", "test_bpb", "costs"):
+        for name in ("number", "state", "origin", "val_bpb", "val_error", "test_bpb", "test_error", "costs"):
             assert getattr(brief, name) == getattr(record, name)
         assert brief.flops == record.train_flops_spent + record.eval_flops
 

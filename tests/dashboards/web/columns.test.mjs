@@ -11,6 +11,7 @@ const delta = (revision, rows, costs) => ({
   val_bpb: rows.map(([, , loss]) => loss),
   val_error: rows.map(() => null),
   test_bpb: rows.map(() => null),
+  test_error: rows.map(() => null),
   last_bpb: rows.map(() => null),
   flops: rows.map(() => 1),
   audited: rows.map(() => false),

@@ -33,6 +33,7 @@ export function columns(rows) {
     val_bpb: rows.map(([, loss]) => loss),
     val_error: rows.map(() => 0.01),
     test_bpb: rows.map(([, , , , more]) => more?.test ?? null),
+    test_error: rows.map(([, , , , more]) => more?.testError ?? null),
     last_bpb: rows.map(([, , , , more]) => more?.last ?? null),
     flops: rows.map(() => 5),
     audited: rows.map(([, , , , more]) => more?.audited ?? false),
@@ -50,7 +51,7 @@ export const ROWS = [
   ["stopped", null, 70, 5, {last: 9}], // would squeeze the front
   ["rejected", null, 900, 90],
   ["training", null, 80, 6],
-  ["completed", 1.5, 10, 1, {origin: "final", test: 1.9}],
+  ["completed", 1.5, 10, 1, {origin: "final", test: 1.9, testError: 0.02}],
   ["diverged", null, null, null],
 ];
 export const choose = (query = "") => readChoice(new URLSearchParams(query), OBJECTIVES, WORDS.quantities);

@@ -34,6 +34,7 @@ test("all attributes of one that is pointed at", () => {
     "#14 stopped", "proposed by search", "2.700 bits per byte before the stop", "parameters: 5 (calculated)",
     "forward compute: 70 FLOP (calculated)", "trained and evaluated with 5 FLOP",
   ]);
+  assert.equal(attributes(own, 8, "final", WORDS)[3], "test 1.900 ± 0.020 bits per byte");
 });
 
 test("a caption explains what is in the figure, and no more", () => {
@@ -53,4 +54,21 @@ test("a caption explains what is in the figure, and no more", () => {
   assert.deepEqual(lines("x=params&y=flops_per_byte&front=axes", ROWS.slice(0, 2), {marks: 2, candidates: 2}, false), [
     "Each mark is a candidate: further left and lower are better.", "Parameters: calculated; forward compute: calculated.",
   ]);
+});
+
+test("bars are explained where there are some", () => {
+  const said = (rows, query = "") => {
+    const given = {search: "s", objectives: OBJECTIVES, event: 0, frame: {data: [], layout: {}}};
+    const own = columns(rows);
+    own.val_error = rows.map(() => null);
+    const state = new State(given, WORDS, new URLSearchParams(query), {columns: own});
+    state.find();
+    state.place();
+    return captionLines(state, {marks: 1, candidates: 1}, false).includes("Bars are one standard error.");
+  };
+  const final = {origin: "final", test: 1.9};
+  assert.equal(said([["completed", 2, 5, 5, {...final, testError: 0.02}]]), true);
+  assert.equal(said([["completed", 2, 5, 5, {...final, testError: 0.02}]], "x=params&y=flops_per_byte"), false);
+  assert.equal(said([["completed", 2, 5, 5, final]]), false);
+  assert.equal(said([["completed", 2, 5, 5]]), false);
 });

@@ -15,7 +15,7 @@ from tests.services.controller.conftest import Server
 
 C = CandidateState
 COSTS = tuple(name for name in OBJECTIVES if name != LOSS)
-LISTS = ("number", "state", "origin", "val_bpb", "val_error", "test_bpb", "last_bpb", "flops", "audited")
+LISTS = ("number", "state", "origin", "val_bpb", "val_error", "test_bpb", "test_error", "last_bpb", "flops", "audited")
 
 
 def columns(server: Server, since: int | None = None) -> dict[str, Any]:
@@ -104,12 +104,12 @@ def test_more_than_are_asked_for_by_number(server: Server, monkeypatch: pytest.M
     assert columns(server, 0) == by_number
 
 
-def test_the_final_run_has_its_test_loss(server: Server) -> None:
+def test_the_final_run_has_its_test_loss_and_error(server: Server) -> None:
     sample.fill(server.store)
     found = columns(server)
     final = found["origin"].index(str(Origin.FINAL))
-    assert found["test_bpb"][final] == 2.168
-    assert [own for place, own in enumerate(found["test_bpb"]) if place != final] == [None] * (len(found["number"]) - 1)
+    for name, value in (("test_bpb", 2.168), ("test_error", 0.006)):
+        assert found[name] == [value if place == final else None for place in range(len(found["number"]))]
 
 
 def test_costs_that_are_no_numbers_are_gaps(server: Server) -> None:

@@ -1,9 +1,8 @@
 // @ts-check
 // On every page: the theme, logging out, buttons that ask the API for something, parts that htmx fetches.
 import {Problem, api, headers, say} from "./api.js";
-import {throttled} from "./live.js";
+import "./parts.js";
 
-const PAUSE = 2000;
 const THEMES = ["system", "light", "dark"];
 
 function theme() {
@@ -76,27 +75,6 @@ document.addEventListener("htmx:config:request", event => {
   Object.assign(detail.ctx.request.headers, headers());
 });
 
-document.addEventListener("htmx:response:error", event => {
-  const {ctx} = /** @type {CustomEvent} */ (event).detail;
-  if (ctx.hx?.reswap === "none") say(ctx.text);
-});
-
-/**
- * What stands in ``details`` and is marked ``data-opened`` hears ``nas:opened`` when those are opened, and while they
- * are open when the search has changed: it is fetched only where it is looked at.
- */
-function opens() {
-  /** @param {Element} details */
-  const open = details => {
-    for (const own of details.querySelectorAll(":scope > [data-opened]")) own.dispatchEvent(new CustomEvent("nas:opened"));
-  };
-  document.addEventListener("toggle", event => {
-    if (event.target instanceof HTMLDetailsElement && event.target.open) open(event.target);
-  }, true); // it does not bubble
-  document.addEventListener("nas:changed", throttled(() => document.querySelectorAll("details[open]").forEach(open), PAUSE));
-}
-
 theme();
 logout();
 asks();
-opens();

@@ -1,5 +1,6 @@
 // @ts-check
 // A candidate's page: its curve, what it writes, its archive; kept up while it trains.
+import {Again} from "./again.js";
 import {Problem, api} from "./api.js";
 import "./copy.js";
 import {isEmpty, traces} from "./curve.js";
@@ -62,22 +63,35 @@ function draw(now) {
   if (!empty) Plotly.react(place, traces(frame, now.curve, now.end), frame.layout, {responsive: true, displayModeBar: false});
 }
 
+const again = new Again(refresh);
 let asking = false;
 let missed = false; // something changed while it was asked
+let answered = 0; // with that status
 
 async function refresh() {
   missed = asking;
   if (asking) return;
   asking = true;
+  answered = 0;
   try {
     await htmx.ajax("GET", `${path}?since=${state().revision}`, {target: "#now", swap: "outerMorph"});
-    shown();
-    if (state().over) end?.();
   } finally {
     asking = false;
   }
+  if (answered < 200 || answered >= 400) {
+    again.failed(answered);
+    return;
+  }
+  again.worked();
+  shown();
+  if (state().over) end?.();
   if (missed) refresh();
 }
+
+document.addEventListener("htmx:after:request", event => {
+  const {ctx} = /** @type {CustomEvent} */ (event).detail;
+  if (ctx.target?.id === "now") answered = ctx.response.status;
+});
 
 /** @type {(() => void) | null} */
 const end = state().over ? null : follow(search, Number(after));

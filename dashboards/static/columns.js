@@ -1,6 +1,7 @@
 // @ts-check
 // The candidates of a search as columns, kept up with the server: ``nas:columns`` on the document when they have changed.
-import {Problem, api} from "./api.js";
+import {Again, outcome} from "./again.js";
+import {api} from "./api.js";
 
 /**
  * @typedef {{
@@ -76,12 +77,13 @@ export class Columns {
 
 /**
  * Loads the columns of a search, then what changes of them.
- * ``nas:columns`` has {columns, changed: numbers}; ``nas:columns-failed`` has {problem}.
+ * ``nas:columns`` has {columns, changed: numbers}; ``nas:columns-failed`` has {status, why}.
  * @param {string} search
  * @returns {{columns: Columns, refresh: () => Promise<void>}}
  */
 export function keep(search) {
   const kept = {columns: new Columns(), refresh};
+  const again = new Again(refresh);
   let busy = false;
   let wanted = false;
 
@@ -102,9 +104,11 @@ export function keep(search) {
           document.dispatchEvent(new CustomEvent("nas:columns", {detail: {columns, changed}}));
         }
       } while (wanted);
-    } catch (problem) {
-      if (!(problem instanceof Problem || problem instanceof TypeError)) throw problem;
-      document.dispatchEvent(new CustomEvent("nas:columns-failed", {detail: {problem}}));
+      again.worked();
+    } catch (error) {
+      const detail = outcome(error);
+      again.failed(detail.status);
+      document.dispatchEvent(new CustomEvent("nas:columns-failed", {detail}));
     } finally {
       busy = false;
     }

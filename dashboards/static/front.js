@@ -1,6 +1,7 @@
 // @ts-check
 // The front on a search's page: brings together what is known, what is shown of it, and the address. Columns and what a
 // person chose become the state; the figure, the table and the sentences follow from that.
+import {sentence} from "./again.js";
 import {say} from "./api.js";
 import {keep} from "./columns.js";
 import {listen, showOptions} from "./controls.js";
@@ -192,8 +193,8 @@ document.addEventListener("nas:columns", async () => {
 document.addEventListener("nas:columns-failed", shown);
 setTimeout(shown, PATIENCE);
 document.addEventListener("nas:columns-failed", event => {
-  const {problem} = /** @type {CustomEvent} */ (event).detail;
-  if (state.columns.revision < 0) element("front-empty").textContent = `The candidates could not be loaded: ${problem.message}. It is tried again.`;
+  const {status, why} = /** @type {CustomEvent} */ (event).detail;
+  if (state.columns.revision < 0) element("front-empty").textContent = sentence("the candidates", status, why);
 });
 document.addEventListener("nas:deleted", () => {
   element("deleted").hidden = false;

@@ -3,7 +3,7 @@
 //
 // ``nas:changed`` {revision, state} at most once a second; ``nas:event`` with an event's record; ``nas:resync`` when the
 // server has less than was heard of; ``nas:deleted`` when the search is not there any more. While the server does not
-// answer, the page says so and the root element has ``data-stale``.
+// answer, the page says so and the root element has ``data-stale``; ``nas:back`` when it answers again.
 
 const SECOND = 1000;
 const PATIENCE = 1500; // a server that restarts, or a network that blinks, is not told of
@@ -60,6 +60,7 @@ export function follow(search, after = 0) {
   let again;
   /** @type {number | undefined} */
   let doubt;
+  let broken = false;
 
   function open() {
     close();
@@ -67,6 +68,8 @@ export function follow(search, after = 0) {
     source.addEventListener("open", () => {
       pause = FIRST_PAUSE;
       stale(false);
+      if (broken) tell("nas:back");
+      broken = false;
     });
     source.addEventListener("change", event => {
       if (event.data !== known) changed(JSON.parse(event.data));
@@ -94,6 +97,7 @@ export function follow(search, after = 0) {
 
   /** The browser tries again by itself after a break, but not after an answer that is no stream. */
   async function failed() {
+    broken = true;
     doubt ??= window.setTimeout(() => stale(true), PATIENCE);
     if (source?.readyState !== EventSource.CLOSED) return;
     close();

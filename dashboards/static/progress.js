@@ -1,6 +1,7 @@
 // @ts-check
 // What stands beside the front: curves by their columns, other figures by what comes with their part of the page.
-import {Problem, api} from "./api.js";
+import {Again, outcome, sentence} from "./again.js";
+import {api} from "./api.js";
 import {NOTHING, axes, data, drawn, filled, merged, missing, rows, rungs, summary} from "./curves.js";
 import {throttled} from "./live.js";
 
@@ -53,7 +54,8 @@ function draw(name, columns, layout = {}) {
 
 let kept = NOTHING;
 let busy = false;
-let again = false;
+let wanted = false;
+const again = new Again(refresh);
 
 /** How many are wanted: it is in the address. */
 function most() {
@@ -63,22 +65,24 @@ function most() {
 
 async function refresh() {
   if (busy) {
-    again = true;
+    wanted = true;
     return;
   }
   busy = true;
   try {
     await load();
-    show();
   } catch (error) {
     failed(error);
+    return;
   } finally {
     busy = false;
-    if (again) {
-      again = false;
+    if (wanted) {
+      wanted = false;
       refresh();
     }
   }
+  again.worked();
+  show();
 }
 
 async function load() {
@@ -92,9 +96,9 @@ async function load() {
 
 /** @param {unknown} error */
 function failed(error) {
-  if (!(error instanceof Problem || error instanceof TypeError)) throw error; // no network is a TypeError
-  const told = error instanceof Problem ? error.message : "The server does not answer.";
-  element("curves-said").textContent = `The curves could not be loaded: ${told}`;
+  const {status, why} = outcome(error);
+  element("curves-said").textContent = sentence("the curves", status, why);
+  again.failed(status);
 }
 
 function show() {

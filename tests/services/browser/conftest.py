@@ -4,7 +4,7 @@ import shutil
 import threading
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 
 import pytest
@@ -19,6 +19,7 @@ from services.controller.dispatch import NoRay
 from services.controller.service import Service
 from services.controller.settings import Settings
 from services.home import Home
+from tests.dashboards import sample
 from tests.programs import program
 from tests.services.conftest import Finished
 from tests.services.serving import free_port
@@ -47,13 +48,29 @@ def site(finished: Finished, tmp_path_factory: pytest.TempPathFactory) -> Iterat
     folder = tmp_path_factory.mktemp("site") / "home"
     shutil.copytree(finished.place.home, folder)
     home = Home(folder, f"sqlite:///{folder / 'nas.db'}")
-    store = open_store(home.database)
-    service = Service(home, store, Settings(), NoRay())
-    with answering(service) as url:
-        found = sorted(store.candidates(finished.id), key=lambda own: (own.val_bpb is None, own.val_bpb))
+    with _site(home, finished.id) as own:
+        yield own
+
+
+@pytest.fixture(scope="module")
+def sampled(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    """The same of a search that is made up: nothing was trained for it."""
+    folder = tmp_path_factory.mktemp("sampled")
+    home = Home(folder, f"sqlite:///{folder / 'nas.db'}")
+    with closing(open_store(home.database)) as store:
+        sample.fill(store)
+    with _site(home, sample.ID) as own:
+        yield own
+
+
+@contextmanager
+def _site(home: Home, search: str) -> Iterator[Site]:
+    with closing(open_store(home.database)) as store:
+        service = Service(home, store, Settings(), NoRay())
+        found = sorted(store.candidates(search), key=lambda own: (own.val_bpb is None, own.val_bpb))
         states = {state: tuple(own.number for own in found if own.state is state) for state in CandidateState}
-        yield Site(service, url, finished.id, states)
-    store.close()
+        with answering(service) as url:
+            yield Site(service, url, search, states)
 
 
 @contextmanager

@@ -119,7 +119,7 @@ def test_the_front_grows_and_outlives_the_server(visit: Visit, begun: str) -> No
     more_marks(page, second)
     expect(page.get_by_role("heading", level=1)).to_contain_text("completed", timeout=SEARCH_MS)
     assert page.evaluate("window.never") == "reloaded"
-    expect(page.get_by_text("could not be loaded")).to_have_count(0)
+    expect(page.get_by_text("Could not load")).to_have_count(0)
     with visit.client() as client:
         assert client.search(begun).state is SearchState.COMPLETED
         assert any(own.origin is Origin.FINAL for own in client.candidates(begun))

@@ -10,7 +10,7 @@ const PATIENCE = 1500; // a server that restarts, or a network that blinks, is n
 const FIRST_PAUSE = 1000;
 const LONGEST_PAUSE = 15000;
 const LOOK_AGAIN = 4000; // for a search that is paused or failed: somebody may resume it
-const LOOK_SELDOM = 30000; // for one that is over: somebody may delete it
+const LOOK_SELDOM = 10000; // for one that is over: somebody may delete it
 const FINAL = ["completed", "cancelled"];
 
 /** @typedef {{revision: number, state: string}} Change */
@@ -61,6 +61,7 @@ export function follow(search, after = 0) {
   /** @type {number | undefined} */
   let doubt;
   let broken = false;
+  let over = false; // the server has ended the stream: nothing drives the search
 
   function open() {
     close();
@@ -92,7 +93,15 @@ export function follow(search, after = 0) {
   function ended(state) {
     close();
     if (state === "deleted") tell("nas:deleted");
-    else again = window.setTimeout(open, FINAL.includes(state) ? LOOK_SELDOM : LOOK_AGAIN);
+    else {
+      over = true;
+      again = window.setTimeout(look, FINAL.includes(state) ? LOOK_SELDOM : LOOK_AGAIN);
+    }
+  }
+
+  /** After the end of the stream; a page that nobody looks at waits until somebody does. */
+  function look() {
+    if (over && !document.hidden) open();
   }
 
   /** The browser tries again by itself after a break, but not after an answer that is no stream. */
@@ -126,6 +135,7 @@ export function follow(search, after = 0) {
   }
 
   function close() {
+    over = false;
     clearTimeout(again);
     source?.close();
     source = null;
@@ -133,6 +143,8 @@ export function follow(search, after = 0) {
 
   addEventListener("pagehide", close);
   addEventListener("pageshow", event => { if (event.persisted) open(); });
+  addEventListener("focus", look);
+  document.addEventListener("visibilitychange", look);
   open();
   return close;
 }

@@ -129,11 +129,15 @@ export class Figure {
     this._acts.zoom([...x, ...y].map(Number));
   }
 
-  /** The page of the candidate that is clicked. @param {number | undefined} number @param {MouseEvent | undefined} event */
+  /** The page of the candidate that is clicked; a finger only asks which it is. @param {number | undefined} number @param {MouseEvent} event */
   _open(number, event) {
     if (number === undefined) return;
+    if (this._device().coarse) {
+      this._point(number, event);
+      return;
+    }
     const page = this._state.address(`candidates/${number}`);
-    if (event?.ctrlKey || event?.metaKey) open(page, "_blank", "noopener");
+    if (event.ctrlKey || event.metaKey) open(page, "_blank", "noopener");
     else location.assign(page);
   }
 

@@ -80,11 +80,18 @@ class Tab:
 
 
 @contextmanager
-def tab(browser: Browser, origin: str, *, size: tuple[int, int] = WIDE, scheme: Any = "light") -> Iterator[Tab]:
+def tab(
+    browser: Browser, origin: str, *, size: tuple[int, int] = WIDE, scheme: Any = "light", touch: bool = False
+) -> Iterator[Tab]:
     """In a context of its own: with no cookies, nothing stored."""
     width, height = size
     context = browser.new_context(
-        viewport={"width": width, "height": height}, color_scheme=scheme, reduced_motion="reduce", locale="en-GB"
+        viewport={"width": width, "height": height},
+        color_scheme=scheme,
+        reduced_motion="reduce",
+        locale="en-GB",
+        has_touch=touch,
+        is_mobile=touch,
     )
     context.set_default_timeout(SECONDS * 1000)
     try:

@@ -206,5 +206,5 @@ document.addEventListener("htmx:after:request", event => {
 });
 
 showOptions(state);
-follow(given.search, given.event);
+follow(given.search, given.event, given.revision);
 kept.refresh();

@@ -46,9 +46,10 @@ export function throttled(act, pause) {
 /**
  * @param {string} search
  * @param {number} [after] the number of the last event that the page has
+ * @param {number} [made] the revision that the page was made at: it is not told of that
  * @returns {() => void} ends it
  */
-export function follow(search, after = 0) {
+export function follow(search, after = 0, made = -1) {
   const base = `/api/v1/searches/${encodeURIComponent(search)}`;
   const changed = throttled(/** @param {Change} detail */ detail => tell("nas:changed", detail), SECOND);
   let last = after;
@@ -73,7 +74,8 @@ export function follow(search, after = 0) {
       broken = false;
     });
     source.addEventListener("change", event => {
-      if (event.data !== known) changed(JSON.parse(event.data));
+      const change = JSON.parse(event.data);
+      if (event.data !== known && change.revision !== made) changed(change);
       known = event.data;
     });
     source.addEventListener("event", event => {
@@ -83,6 +85,7 @@ export function follow(search, after = 0) {
     source.addEventListener("resync", () => {
       last = 0;
       known = "";
+      made = -1;
       tell("nas:resync");
     });
     source.addEventListener("end", event => ended(JSON.parse(event.data).state));

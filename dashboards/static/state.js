@@ -9,7 +9,7 @@ import {NOTHING, find, place, standing} from "./scene.js";
 /** @typedef {import("./scene.js").Found} Found */
 /** @typedef {import("./scene.js").Scene} Scene */
 /** @typedef {Record<string, any>} Trace */
-/** @typedef {{search: string, objectives: string[], event: number, frame: {data: Trace[], layout: any}}} Given */
+/** @typedef {{search: string, objectives: string[], event: number, revision: number, frame: {data: Trace[], layout: any}}} Given */
 
 export class State {
   /**

@@ -1,8 +1,6 @@
 """What the candidates of searches came to, kept and brought up to date: one of thousands is read once, and then only
 what has changed."""
 
-import threading
-from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
@@ -12,12 +10,10 @@ import numpy.typing as npt
 from nas.adapters.sql.reader import Reader
 from nas.pareto import front_mask
 from nas.spec import LOSS, OBJECTIVES
+from services.controller.latest import Latest
 
 Numbers = npt.NDArray[np.int64]
 Values = npt.NDArray[np.float64]
-
-SEARCHES = 64
-"""That are kept, those asked for last."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,25 +58,15 @@ class Completed:
     """Any number of threads."""
 
     def __init__(self, reader: Reader) -> None:
-        self._reader = reader
-        self._lock = threading.Lock()
-        self._tables: OrderedDict[str, Table] = OrderedDict()
+        self._reader, self._latest = reader, Latest(self._read)
 
     def of(self, search_id: str, revision: int) -> Table:
         """As of that revision of the search, or a later one."""
-        with self._lock:
-            known = self._tables.get(search_id, EMPTY)
-        if known.revision < revision:
-            known = self._read(search_id, revision, known)
-        with self._lock:
-            self._tables[search_id] = known
-            self._tables.move_to_end(search_id)
-            while len(self._tables) > SEARCHES:
-                self._tables.popitem(last=False)
-        return known
+        return self._latest.of(search_id, revision)
 
-    def _read(self, search_id: str, revision: int, known: Table) -> Table:
+    def _read(self, search_id: str, revision: int, earlier: Table | None) -> Table:
         """With what has changed since the table was read."""
+        known = earlier or EMPTY
         rows = self._reader.completed(search_id, known.revision)
         if not rows:
             return replace(known, revision=revision)

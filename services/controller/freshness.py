@@ -6,7 +6,6 @@ from collections.abc import Callable
 from typing import Any
 
 from fastapi import Request, Response
-from fastapi.responses import JSONResponse
 from pydantic import BaseModel
 
 LARGE = 2**16
@@ -25,7 +24,7 @@ def fresh(request: Request, revision: Any, make: Callable[[], BaseModel]) -> Res
     headers = {"ETag": tag, "Cache-Control": "no-cache, private"}
     if has(request, tag):
         return Response(status_code=304, headers=headers)
-    return packed(request, JSONResponse(make().model_dump(mode="json"), headers=headers))
+    return packed(request, Response(make().model_dump_json(), headers=headers, media_type="application/json"))
 
 
 def has(request: Request, tag: str) -> bool:

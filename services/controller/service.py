@@ -11,6 +11,7 @@ from nas.adapters.sql.reader import Reader
 from nas.adapters.sql.store import SqlStore
 from nas.adapters.sql.tokens import Tokens
 from nas.records import CandidateState
+from services.controller.columns import AllColumns
 from services.controller.completed import Completed
 from services.controller.dispatcher import Dispatcher
 from services.controller.exports import Exports
@@ -35,6 +36,7 @@ class Service:
     tokens: Tokens = field(init=False)
     nudges: list[Callable[[], None]] = field(default_factory=list)
     rates: Rates = field(init=False)
+    columns: AllColumns = field(init=False)
     completed: Completed = field(init=False)
     volumes: Volumes = field(init=False)
     spent: Latest[Mapping[CandidateState, Spent]] = field(init=False)
@@ -47,10 +49,11 @@ class Service:
         object.__setattr__(self, "course", Course(self.store))
         object.__setattr__(self, "tokens", Tokens(self.store))
         object.__setattr__(self, "rates", Rates(self.settings.quotas))
+        object.__setattr__(self, "columns", AllColumns(self.reader))
         object.__setattr__(self, "completed", Completed(self.reader))
         object.__setattr__(self, "volumes", Volumes(self.store, self.reader, self.completed))
-        object.__setattr__(self, "spent", Latest(self.course.spent))
-        object.__setattr__(self, "booked", Latest(self.course.booked))
+        object.__setattr__(self, "spent", Latest(lambda own, revision, known: self.course.spent(own)))
+        object.__setattr__(self, "booked", Latest(lambda own, revision, known: self.course.booked(own)))
         object.__setattr__(self, "exports", Exports(self.home.exports, self.dispatcher))
         object.__setattr__(self, "profiling", Profiling(self.dispatcher))
 

@@ -1,8 +1,6 @@
 """The hypervolume of searches over what they spent, kept and extended: what has ended stays as it is."""
 
 import math
-import threading
-from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple
@@ -16,6 +14,7 @@ from nas.outcome import in_log_costs
 from nas.ports import PublicStore
 from nas.spec import OBJECTIVES
 from services.controller.completed import Completed
+from services.controller.latest import Latest
 
 SEARCHES = 16
 """That are kept, those asked for last."""
@@ -51,54 +50,30 @@ class Volumes:
 
     def __init__(self, store: PublicStore, reader: Reader, completed: Completed) -> None:
         self._store, self._reader, self._completed = store, reader, completed
-        self._lock, self._turn = threading.Lock(), threading.Lock()
-        self._known: OrderedDict[str, _Kept] = OrderedDict()
+        self._latest = Latest(self._read, SEARCHES)
 
     def of(self, search_id: str, revision: int) -> Hypervolume:
         """As of that revision of the search, or a later one."""
+        known = self._latest.of(search_id, revision)
+        return Hypervolume(reference=list(known.reference), steps=list(known.steps))
+
+    def _read(self, search_id: str, revision: int, known: _Kept | None) -> _Kept:
+        """With what has ended since. Nothing where the search has no reference yet."""
         search = self._store.search(search_id)
         objectives, reference = tuple(search.spec["minimize"]), tuple(search.setting.get("reference") or ())
         if len(reference) != len(objectives):
-            return Hypervolume(reference=[], steps=[])
-        known = self._find(search_id, objectives, reference)
-        if known.revision < revision:
-            with self._turn:  # several may ask at once for what takes a while
-                known = self._find(search_id, objectives, reference)
-                if known.revision < revision:
-                    known = self._read(search_id, revision, known)
-                    self._keep(search_id, known)
-        return Hypervolume(reference=list(reference), steps=list(known.steps))
-
-    def _find(self, search_id: str, objectives: tuple[str, ...], reference: tuple[float, ...]) -> _Kept:
-        """What is known, or nothing yet."""
-        with self._lock:
-            known = self._known.get(search_id)
-            if known is None or (known.objectives, known.reference) != (objectives, reference):
-                return _nothing(objectives, reference)
-            self._known.move_to_end(search_id)
-            return known
-
-    def _keep(self, search_id: str, known: _Kept) -> None:
-        with self._lock:
-            self._known[search_id] = known
-            self._known.move_to_end(search_id)
-            while len(self._known) > SEARCHES:
-                self._known.popitem(last=False)
-
-    def _read(self, search_id: str, revision: int, known: _Kept) -> _Kept:
-        """With what has ended since."""
+            return _Kept((), (), {}, [], VolumeHistory.begun(()), (), revision)
+        if known is None or (known.objectives, known.reference) != (objectives, reference):
+            known = _nothing(objectives, reference)
         ended = self._reader.ended(search_id, known.revision)
         table = self._completed.of(search_id, self._reader.revision(search_id))  # which has all of those
-        places = [OBJECTIVES.index(name) for name in known.objectives]
+        places = [OBJECTIVES.index(name) for name in objectives]
         chosen = np.isin(table.numbers, [own.number for own in ended])
         found = zip(table.numbers[chosen].tolist(), table.values[chosen][:, places].tolist(), strict=True)
         points = {
-            number: in_log_costs(known.objectives, values)
-            for number, values in found
-            if not any(map(math.isnan, values))
+            number: in_log_costs(objectives, values) for number, values in found if not any(map(math.isnan, values))
         }
-        rows = [_row(own, points.get(own.number)) for own in ended]
-        return _with(known, rows, revision)
+        return _with(known, [_row(own, points.get(own.number)) for own in ended], revision)
 
 
 def _nothing(objectives: tuple[str, ...], reference: tuple[float, ...]) -> _Kept:

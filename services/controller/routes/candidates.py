@@ -100,6 +100,8 @@ def columns(
 ) -> Response:
     """All candidates as columns: little enough to draw thousands of them."""
     revision = service.reader.revision(search_id)
+    if since_revision is None:
+        return fresh(request, revision, lambda: service.columns.of(search_id, revision))
     return fresh(request, revision, lambda: columns_of(service.reader, search_id, since_revision, revision))
 
 

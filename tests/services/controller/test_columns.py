@@ -63,6 +63,7 @@ def test_what_has_changed_completes_what_was_there(server: Server) -> None:
         lambda: store.update_candidate(sample.ID, 50, state=C.COMPLETED, val_bpb=2.1, costs={"params": 7}),
         lambda: None,
         lambda: store.add_candidate(replace(own, number=51, state=C.REJECTED, reason="params")),
+        lambda: store.add_candidate(replace(own, number=49, state=C.REJECTED, reason="params")),  # before others
         lambda: _stopped_and_audited(server),
         lambda: store.add_event(sample.ID, "told", "no candidate has changed", at=1.0),
     )
@@ -70,6 +71,8 @@ def test_what_has_changed_completes_what_was_there(server: Server) -> None:
         change()
         found = columns(server, found["revision"])
         kept |= rows(found)
+        anew = module.columns_of(server.service.reader, sample.ID, None, found["revision"])
+        assert columns(server) == anew.model_dump(mode="json")
         assert kept == rows(columns(server))
     assert kept[52][LISTS.index("audited")] is True and kept[53][LISTS.index("last_bpb")] == 2.75
 

@@ -10,7 +10,7 @@ from nas.adapters.sql.reader import Reader
 from nas.adapters.sql.store import open_store
 from nas.records import CandidateState, Origin
 from nas.spec import OBJECTIVES
-from services.controller.completed import SEARCHES, Completed
+from services.controller.completed import Completed
 from tests.contracts.samples import CANDIDATE, SEARCH
 
 CHANGES = st.lists(
@@ -41,17 +41,6 @@ def test_what_is_kept_is_what_is_there(rounds: list[list[tuple[int, CandidateSta
         assert np.array_equal(found.numbers, fresh.numbers)
         assert np.array_equal(found.values, fresh.values, equal_nan=True)
         assert found.values.shape == (len(found.numbers), len(OBJECTIVES))
-    store.close()
-
-
-def test_only_so_many_are_kept() -> None:
-    store = open_store("sqlite://")
-    reader = Reader(store)
-    kept = Completed(reader)
-    for place in range(SEARCHES + 3):
-        store.add_search(replace(SEARCH, id=f"s{place}"))
-        kept.of(f"s{place}", reader.revision(f"s{place}"))
-    assert list(kept._tables) == [f"s{place}" for place in range(3, SEARCHES + 3)]
     store.close()
 
 

@@ -14,7 +14,7 @@ class Finder:
     def __init__(self) -> None:
         self.asked: list[str] = []
 
-    def __call__(self, search_id: str) -> str:
+    def __call__(self, search_id: str, revision: int, known: str | None) -> str:
         self.asked.append(search_id)
         return f"{search_id}, {len(self.asked)}"
 
@@ -34,6 +34,13 @@ def test_found_once_for_a_revision(revisions: list[int], found: list[str]) -> No
     assert [latest.of("s", revision) for revision in revisions] == found
 
 
+def test_what_was_found_before_is_gone_on_with() -> None:
+    latest = Latest[list[tuple[str, int]]](lambda search_id, revision, known: [*(known or []), (search_id, revision)])
+    first = latest.of("s", 1)
+    assert latest.of("s", 4) == [("s", 1), ("s", 4)] and latest.of("other", 2) == [("other", 2)]
+    assert first == [("s", 1)]  # what was given away stays
+
+
 def test_searches_are_apart_and_only_so_many_are_kept() -> None:
     finder = Finder()
     latest = Latest(finder)
@@ -50,7 +57,7 @@ def test_searches_are_apart_and_only_so_many_are_kept() -> None:
 def test_who_asks_meanwhile_waits_for_the_same() -> None:
     entered, go_on, asked = threading.Event(), threading.Event(), list[str]()
 
-    def find(search_id: str) -> int:
+    def find(search_id: str, revision: int, known: int | None) -> int:
         asked.append(search_id)
         entered.set()
         assert go_on.wait(30)
@@ -69,7 +76,7 @@ def test_who_asks_meanwhile_waits_for_the_same() -> None:
 def test_an_error_is_not_kept() -> None:
     answers = iter([ValueError("not now"), "found"])
 
-    def find(search_id: str) -> str:
+    def find(search_id: str, revision: int, known: str | None) -> str:
         answer = next(answers)
         if isinstance(answer, ValueError):
             raise answer

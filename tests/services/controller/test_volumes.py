@@ -14,7 +14,7 @@ from nas.curve import Progress, hypervolume_history
 from nas.outcome import in_log_costs
 from nas.records import CandidateState, Origin
 from services.controller.completed import Completed
-from services.controller.volumes import SEARCHES, Volumes
+from services.controller.volumes import Volumes
 from tests.contracts.samples import CANDIDATE, SEARCH
 
 OBJECTIVES, REFERENCE = ("val_bpb", "params"), (4.0, 1e6)
@@ -131,12 +131,3 @@ def test_a_reference_that_comes_later(store: SqlStore) -> None:
         assert found == volumes(store).of("s", reader.revision("s")) and found.reference == reference
         found_volumes.append(found.steps[0].volume)
     assert found_volumes[1] == pytest.approx(2 * found_volumes[0])
-
-
-def test_only_so_many_are_kept(store: SqlStore) -> None:
-    reader = Reader(store)
-    kept = volumes(store)
-    for place in range(SEARCHES + 3):
-        store.add_search(replace(BEGUN, id=f"s{place}"))
-        kept.of(f"s{place}", reader.revision(f"s{place}"))
-    assert list(kept._known) == [f"s{place}" for place in range(3, SEARCHES + 3)]

@@ -182,7 +182,10 @@ const loaded = new Promise(resolve => {
 });
 
 /** ``nas:shown``, once: the front has been painted, or cannot be yet. What stands beside it comes after it. */
-const shown = once(() => requestAnimationFrame(() => setTimeout(() => document.dispatchEvent(new CustomEvent("nas:shown")))));
+const shown = once(async () => {
+  await loaded; // whoever listens is there
+  requestAnimationFrame(() => setTimeout(() => document.dispatchEvent(new CustomEvent("nas:shown"))));
+});
 
 document.addEventListener("nas:columns", async () => {
   await loaded;

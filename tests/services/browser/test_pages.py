@@ -58,7 +58,7 @@ VIEWS = {
     "report": View(API + SEARCH + "/report", API + "/searches/{id}/report", "tiny", plots=2),
     "api": View("/docs", "/docs", "nas"),
 }
-PROGRESS = ("volume", "account", "workers", "decisions", "events")
+PROGRESS = ("volume", "volume/steps", "account", "workers", "decisions", "events")
 PARTS = {SEARCH + "/facts", *(f"{SEARCH}/progress/{name}" for name in PROGRESS)}
 """Routes that answer with a piece of a page alone."""
 

@@ -21,6 +21,8 @@ from tests.services.serving import Served, serving
 
 pytestmark = pytest.mark.timeout(900)  # a server, Ray, a search of a minute or two, also on a machine that others use
 SOON_MS, SEARCH_MS = 60_000, 600_000
+REST_MS = 500
+"""After which the address has followed a slider."""
 MARKS = "#front-plot .scatterlayer path.point"
 
 
@@ -147,6 +149,7 @@ def test_a_limit_is_slid(visit: Visit, ended: str) -> None:
         text = sentence.inner_text() if sentence.count() else ""
         number = int(found[1]) if (found := re.search(r"#(\d+)", text)) else -1
     assert number not in (former, -1), "another is the best of those that are small enough"
+    page.wait_for_timeout(REST_MS)
     expect(page).to_have_url(re.compile(r"max\.flops_per_byte="))
     limit = float(re.findall(r"max\.flops_per_byte=([\d.]+)", page.url)[0])
     with visit.client() as client:

@@ -16,6 +16,8 @@ from nas.records import (
     EventRecord,
     LeaseRecord,
     LedgerRecord,
+    LogLine,
+    LogRecord,
     RequestKind,
     RequestRecord,
     SearchRecord,
@@ -129,6 +131,13 @@ class PublicStore(Protocol):
         """Decisions in the order they were made."""
         ...
 
+    def log(
+        self, search_id: str, number: int, *, attempt: int | None = None, after: int = 0, limit: int | None = None
+    ) -> list[LogRecord]:
+        """What the workers of a candidate logged, in the order in which it was heard: the first ``limit`` lines with a
+        sequence number above ``after``."""
+        ...
+
     def ledger(self, search_id: str) -> list[LedgerRecord]:
         """The account of a search by sequence."""
         ...
@@ -212,6 +221,10 @@ class Store(PublicStore, Protocol):
 
     def update_attempt(self, search_id: str, number: int, attempt: int, **changes: Any) -> AttemptRecord: ...
 
+    def add_log(self, search_id: str, number: int, attempt: int, lines: Sequence[LogLine]) -> None:
+        """Append what a worker logged; the store gives each line the next sequence number of its candidate, from 1."""
+        ...
+
     def add_points(self, points: Sequence[CurvePoint]) -> None:
         """Append curve points. A point of the same (search, number, step, final) is replaced, so that repeated
         work after a lost attempt never doubles a position."""
@@ -284,10 +297,20 @@ class Outcome:
 
 
 class Driver(Protocol):
-    """A search as an engine sees it: three answers. Called from one thread, the engine's."""
+    """A search as an engine sees it: three answers, and two things that it is told. Called from one thread, the
+    engine's."""
 
     def next(self, device: str = "") -> "Assignment | Wait | Done":
         """What to run now on a device that is free, by the name that plans know it under."""
+        ...
+
+    def began(self, number: int, attempt: int, worker: str) -> None:
+        """An attempt is at work on a machine and a device, for people: ``node-3, cuda:0``."""
+        ...
+
+    def logged(self, number: int, attempt: int, lines: Sequence[LogLine], *, more: bool = False) -> None:
+        """What the worker of an attempt logged; recorded before this returns, or with what the engine tells of any
+        attempt next. With ``more`` that comes at once."""
         ...
 
     def report(self, point: CurvePoint) -> Verdict:

@@ -188,7 +188,10 @@ class CandidateRecord:
 
 @dataclass(frozen=True, slots=True)
 class AttemptRecord:
-    """One run of a candidate on a worker, from ``first_step`` on; last heard of at ``last_step``."""
+    """One run of a candidate on a worker, from ``first_step`` on; last heard of at ``last_step``.
+
+    ``worker`` is its machine and device, ``node-3, cuda:0``; empty until the worker has said so.
+    """
 
     search_id: str
     number: int
@@ -270,6 +273,31 @@ class EventRecord:
     message: str
     number: int | None = None
     level: str = "info"
+
+
+@dataclass(frozen=True, slots=True)
+class LogLine:
+    """What a worker logged, ``at`` a time by its clock. ``level`` is Python's in small letters; ``message`` holds the
+    traceback of an error too."""
+
+    at: float
+    level: str
+    logger: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class LogRecord:
+    """A `LogLine` of an attempt. ``sequence`` is ascending within its candidate, over all attempts."""
+
+    search_id: str
+    number: int
+    attempt: int
+    sequence: int
+    at: float
+    level: str
+    logger: str
+    message: str
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ import logging
 import math
 import time
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, replace
 from functools import partial
 from typing import Any
@@ -33,6 +33,7 @@ from nas.records import (
     CandidateState,
     CurvePoint,
     DecisionRecord,
+    LogLine,
     Origin,
     Prospects,
     SearchRecord,
@@ -105,6 +106,7 @@ class Search:
         self._devices = Devices(devices or {"": appraiser}, clock)
         self._devices.learn(lines, {own.number: own for own in known})
         self._running: dict[int, CandidateRecord] = {}
+        self._unwritten: list[tuple[int, int, Sequence[LogLine]]] = []  # by number and attempt
         self._unfinished = deque(own for own in known if not own.state.terminal and own.plan)
         self._given = deque(own for own in known if not own.state.terminal and not own.plan)
         self._next_number = len(known)
@@ -468,6 +470,27 @@ class Search:
         self._store.add_event(self.id, kind, message, at=self._now(), number=number, level=level)
         log.info("%s", message, extra={"kind": kind} | ({} if number is None else {"candidate": number}))
 
+    # --- what workers say ---
+
+    def began(self, number: int, attempt: int, worker: str) -> None:
+        """Records where an attempt is at work."""
+        with self._store.transaction():
+            self._write_log()
+            self._store.update_attempt(self.id, number, attempt, worker=worker)
+
+    def logged(self, number: int, attempt: int, lines: Sequence[LogLine], *, more: bool = False) -> None:
+        """Records what a worker logged; with ``more`` in the transaction of what comes next."""
+        self._unwritten.append((number, attempt, lines))
+        if not more:
+            with self._store.transaction():
+                self._write_log()
+
+    def _write_log(self) -> None:
+        """Within a transaction."""
+        for number, attempt, lines in self._unwritten:
+            self._store.add_log(self.id, number, attempt, lines)
+        self._unwritten.clear()
+
     # --- report ---
 
     def report(self, point: CurvePoint) -> Verdict:
@@ -511,6 +534,7 @@ class Search:
         # an attempt begins with what earlier ones said to nobody: points before its first step
         walked = {"first_step": point.first_step, "last_step": max(point.first_step, point.step)}
         with self._store.transaction():
+            self._write_log()
             self._roster.add_point(point)
             self._store.update_attempt(self.id, point.number, point.attempt, **walked)
 
@@ -539,6 +563,7 @@ class Search:
         if outcome.number in self._withdrawn and outcome.kind in outcomes.UNFINISHED:
             outcome = replace(outcome, kind=outcomes.CANCELLED, detail="withdrawn")
         with self._store.transaction():
+            self._write_log()
             self._end_attempt(record, outcome)
             lost = outcome.kind == outcomes.LOST and self._lost(outcome.number) < MAXIMUM_LOST
             if lost or outcome.kind == outcomes.INTERRUPTED:

@@ -15,9 +15,11 @@ from contextlib import contextmanager
 import structlog
 from structlog.contextvars import bound_contextvars
 
+from nas.logbook import OURS
 from nas.ports import Assignment
 
-OURS = ("nas", "services")
+__all__ = ["OURS", "at_work", "configure"]
+
 FIELDS = ("kind", "candidate", "flops", "seconds")
 """That a line may have of its own (``extra``)."""
 

@@ -1,7 +1,7 @@
 """A tiny search and all it stands on, which a driver can leave and another enter."""
 
 import random
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
@@ -20,7 +20,7 @@ from nas.data.texts import Texts
 from nas.plan import Speed
 from nas.policy import STARTUP
 from nas.ports import Assignment, Done, Driver, Engine, Outcome, Suggester, Wait
-from nas.records import CandidateRecord, CurvePoint, DecisionRecord, SearchRecord, SearchState, Verdict
+from nas.records import CandidateRecord, CurvePoint, DecisionRecord, LogLine, SearchRecord, SearchState, Verdict
 from nas.search import Search, prepare
 from nas.space import load_space
 from nas.spec import SearchSpec, parse_spec
@@ -216,6 +216,12 @@ class Watched:
 
     def report(self, point: CurvePoint) -> Verdict:
         return self.driver.report(point)
+
+    def began(self, number: int, attempt: int, worker: str) -> None:
+        self.driver.began(number, attempt, worker)
+
+    def logged(self, number: int, attempt: int, lines: Sequence[LogLine], *, more: bool = False) -> None:
+        self.driver.logged(number, attempt, lines, more=more)
 
     def finish(self, outcome: Outcome) -> None:
         self.driver.finish(outcome)

@@ -5,7 +5,7 @@ Three factors: who proposes, who stops runs, what is tried first. Everything els
 
 import hashlib
 import itertools
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from types import SimpleNamespace
 from typing import Any
@@ -21,7 +21,7 @@ from benchmarks.tabular.replay import NAME, Watch, unwatched
 from nas.adapters.optuna_suggester import OptunaSuggester
 from nas.policy import STARTUP, TPE
 from nas.ports import Assignment, Done, Driver, Outcome, Suggester, Suggestion, Wait
-from nas.records import CurvePoint, Verdict
+from nas.records import CurvePoint, LogLine, Verdict
 from nas.space import Space
 from nas.spec import LOSS, SearchSpec
 
@@ -91,6 +91,12 @@ class Watched:
     def report(self, point: CurvePoint) -> Verdict:
         self._driver.report(point)
         return Verdict.CONTINUE
+
+    def began(self, number: int, attempt: int, worker: str) -> None:
+        self._driver.began(number, attempt, worker)
+
+    def logged(self, number: int, attempt: int, lines: Sequence[LogLine], *, more: bool = False) -> None:
+        self._driver.logged(number, attempt, lines, more=more)
 
     def finish(self, outcome: Outcome) -> None:
         self._driver.finish(outcome)

@@ -18,6 +18,8 @@ from nas.records import (
     EventRecord,
     LeaseRecord,
     LedgerRecord,
+    LogLine,
+    LogRecord,
     RequestKind,
     RequestRecord,
     SearchRecord,
@@ -32,6 +34,7 @@ KEYS: Mapping[type, tuple[str, ...]] = {
     AttemptRecord: ("search_id", "number", "attempt"),
     CurvePoint: ("search_id", "number", "step", "final"),
     LedgerRecord: ("search_id", "sequence"),
+    LogRecord: ("search_id", "number", "sequence"),
     EventRecord: ("search_id", "sequence"),
     RequestRecord: ("search_id", "sequence"),
     LeaseRecord: ("search_id",),
@@ -45,12 +48,13 @@ LABELS: Mapping[type, str] = {
     AttemptRecord: "attempt {attempt} of " + _CANDIDATE,
     CurvePoint: "curve point {step} of " + _CANDIDATE,
     DecisionRecord: "decision on " + _CANDIDATE,
+    LogRecord: "line {sequence} of the log of " + _CANDIDATE,
     LedgerRecord: "ledger line {sequence} of search {search_id!r}",
     EventRecord: "event {sequence} of search {search_id!r}",
     RequestRecord: "request {sequence} of search {search_id!r}",
     LeaseRecord: "lease of search {search_id!r}",
 }
-OF_CANDIDATES = (AttemptRecord, CurvePoint, DecisionRecord)
+OF_CANDIDATES = (AttemptRecord, CurvePoint, DecisionRecord, LogRecord)
 
 
 @dataclass
@@ -184,6 +188,21 @@ class MemoryStore:
 
     def update_attempt(self, search_id: str, number: int, attempt: int, **changes: Any) -> AttemptRecord:
         return self._update(AttemptRecord, (search_id, number, attempt), changes)
+
+    def add_log(self, search_id: str, number: int, attempt: int, lines: Sequence[LogLine]) -> None:
+        with self.transaction():
+            if lines:
+                self._parent(LogRecord, search_id, number)
+            first = len(self._read(LogRecord, search_id, number)) + 1
+            for sequence, own in enumerate(lines, first):
+                content = (own.at, own.level, own.logger, own.message)
+                self._write(LogRecord(search_id, number, attempt, sequence, *content))
+
+    def log(
+        self, search_id: str, number: int, *, attempt: int | None = None, after: int = 0, limit: int | None = None
+    ) -> list[LogRecord]:
+        found = [own for own in self._read(LogRecord, search_id, number) if own.sequence > after]
+        return [own for own in found if attempt in (None, own.attempt)][:limit]
 
     def add_points(self, points: Sequence[CurvePoint]) -> None:
         with self.transaction():

@@ -41,6 +41,7 @@ from nas.client.models import (
     Generated,
     Hypervolume,
     LedgerLines,
+    Log,
     Me,
     ProfileJob,
     ProfileJobs,
@@ -64,6 +65,7 @@ from nas.records import (
     DecisionRecord,
     EventRecord,
     LedgerRecord,
+    LogRecord,
     RequestRecord,
     SearchState,
 )
@@ -201,6 +203,16 @@ class Client:
 
     def attempts(self, search_id: str) -> list[AttemptRecord]:
         return self._get(Attempts, f"/searches/{search_id}/attempts").attempts
+
+    def log(self, search_id: str, number: int, *, attempt: int | None = None, after: int = 0) -> Iterator[LogRecord]:
+        """What the workers of a candidate logged, the lines with a sequence number above ``after``."""
+        while True:
+            given = {"attempt": attempt, "after": after, "limit": 1000}
+            page = self._get(Log, f"/searches/{search_id}/candidates/{number}/log", **given)
+            yield from page.lines
+            if not page.more:
+                return
+            after = page.lines[-1].sequence
 
     def export(self, search_id: str, number: int) -> ExportInfo:
         """Has a trained candidate exported; waits until it is. Raises `ExportError`."""

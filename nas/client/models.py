@@ -16,6 +16,7 @@ from nas.records import (
     DecisionRecord,
     EventRecord,
     LedgerRecord,
+    LogRecord,
     Origin,
     RequestRecord,
     SearchState,
@@ -42,6 +43,22 @@ EXAMPLE = {
     "budget": {"total": {"compute": "20TFLOP"}, "candidate": {"compute": "1TFLOP"}, "final": 0.3},
 }
 """Of a spec."""
+LOGGED: dict[str, Any] = {
+    "lines": [
+        {
+            "search_id": "austen-1a2b3c",
+            "number": 3,
+            "attempt": 0,
+            "sequence": 1,
+            "at": 1790000000.0,
+            "level": "info",
+            "logger": "nas.adapters.tune.trainable",
+            "message": "the attempt begins, 12.5 GFLOP planned",
+        }
+    ],
+    "more": False,
+}
+"""Of a log."""
 
 
 class _Sent(BaseModel):
@@ -250,6 +267,16 @@ class Decisions(BaseModel):
 
 class Attempts(BaseModel):
     attempts: list[AttemptRecord]
+
+
+class Log(BaseModel):
+    """Lines of a candidate's log, oldest first. ``more``: others follow, after the last one's ``sequence``. What is
+    sent is what the workers' loggers said: of the product's own all from info on, of others warnings and errors."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [LOGGED]})
+
+    lines: list[LogRecord]
+    more: bool
 
 
 class LedgerLines(BaseModel):

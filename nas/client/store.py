@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Mapping
+from itertools import islice
 from typing import Any
 
 from nas.client.client import Client
@@ -14,6 +15,7 @@ from nas.records import (
     EventRecord,
     LeaseRecord,
     LedgerRecord,
+    LogRecord,
     RequestKind,
     RequestRecord,
     SearchRecord,
@@ -47,6 +49,11 @@ class RemoteStore:
 
     def attempts(self, search_id: str, number: int | None = None) -> list[AttemptRecord]:
         return [own for own in self.client.attempts(search_id) if number in (None, own.number)]
+
+    def log(
+        self, search_id: str, number: int, *, attempt: int | None = None, after: int = 0, limit: int | None = None
+    ) -> list[LogRecord]:
+        return list(islice(self.client.log(search_id, number, attempt=attempt, after=after), limit))
 
     def points(self, search_id: str, number: int | None = None) -> list[CurvePoint]:
         return self.client.curves(search_id, number)

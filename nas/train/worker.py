@@ -1,5 +1,7 @@
 """An assignment carried out: trains, passes points on, obeys verdicts, says how it ended."""
 
+import os
+import socket
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -35,6 +37,13 @@ class Workshop:
     all_threads: int = 0
     depot: Depot | None = None
     probe: "Probing | None" = None
+
+    @property
+    def place(self) -> str:
+        """Where it is, for people: host and device."""
+        visible = os.environ.get("CUDA_VISIBLE_DEVICES", "").partition(",")[0]
+        device = f"cuda:{visible or 0}" if self.device == "cuda" else self.device
+        return f"{socket.gethostname()}, {device}"
 
     def folder(self, assignment: Assignment) -> Path:
         return self.artifacts / name_of(assignment)

@@ -1,7 +1,7 @@
 """A search on a table: the same as with real training, charged the same, on a clock of its own."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -19,7 +19,7 @@ from nas.data.texts import Texts
 from nas.errors import SpecError
 from nas.plan import Plan
 from nas.ports import Assignment, Done, Outcome, Suggester, Suggestion, Wait
-from nas.records import CandidateRecord, CandidateState, CurvePoint, Verdict
+from nas.records import CandidateRecord, CandidateState, CurvePoint, LogLine, Verdict
 from nas.space import Space, load_space
 from nas.spec import SearchSpec, parse_spec
 from tests.helpers import Watched, Worlds, timeless
@@ -333,6 +333,12 @@ def test_a_driver_that_waits_for_nothing(austen: Table) -> None:
             return Wait()
 
         def report(self, point: CurvePoint) -> Verdict:
+            raise AssertionError("nothing runs")
+
+        def began(self, number: int, attempt: int, worker: str) -> None:
+            raise AssertionError("nothing runs")
+
+        def logged(self, number: int, attempt: int, lines: Sequence[LogLine], *, more: bool = False) -> None:
             raise AssertionError("nothing runs")
 
         def finish(self, outcome: Outcome) -> None:

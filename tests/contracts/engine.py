@@ -1,13 +1,13 @@
 """What every `nas.ports.Engine` must do with one candidate at a time. A test class inherits `EngineContract` and
 supplies ``make_engine``."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 import pytest
 
 from nas.ports import Assignment, Done, Outcome, Wait
-from nas.records import CandidateState, CurvePoint, Origin, Verdict
+from nas.records import CandidateState, CurvePoint, LogLine, Origin, Verdict
 from tests.helpers import SMALL, Watched, World, Worlds, spec_of
 
 if TYPE_CHECKING:
@@ -55,6 +55,12 @@ class Scripted:
         return self.answer
 
     def report(self, point: CurvePoint) -> Verdict:
+        raise AssertionError("nothing runs")
+
+    def began(self, number: int, attempt: int, worker: str) -> None:
+        raise AssertionError("nothing runs")
+
+    def logged(self, number: int, attempt: int, lines: Sequence[LogLine], *, more: bool = False) -> None:
         raise AssertionError("nothing runs")
 
     def finish(self, outcome: Outcome) -> None:

@@ -10,6 +10,8 @@ from nas.records import (
     CurvePoint,
     DecisionRecord,
     LedgerRecord,
+    LogLine,
+    LogRecord,
     Origin,
     RequestKind,
     SearchRecord,
@@ -44,9 +46,11 @@ FULL_ATTEMPT = AttemptRecord("s", 0, 1, 6.5, "höst:2", 7.5, "lost", "s/0/step-1
 POINT = CurvePoint("s", 0, 1, 100, 0.125, 5, 1.5)
 FULL_POINT = CurvePoint("s", 0, 1, 100, 0.125, HUGE, 1.5, 2.5, 2.25, 0.125, True, HUGE + 1, 64)
 DECISION = DecisionRecord("s", 0, 0.25, Verdict.AUDIT, "worse than 3 peers", DOCUMENT, 9.5)
+LINE = LogLine(8.5, "warning", "py.warnings", "naïve 🦙:\n  File <a>, line 1")
+LOG = LogRecord("s", 0, 1, 1, LINE.at, LINE.level, LINE.logger, LINE.message)
 LEDGER = LedgerRecord("s", 1, "reserve", "search", 0, HUGE, 60.5, "before dispatch", 1.5)
 
-NOTHING: list[list[Any]] = [[]] * 9  # the contents of a store that knows nothing of a search
+NOTHING: list[list[Any]] = [[]] * 10  # the contents of a store that knows nothing of a search
 
 
 def contents(store: "Store", search_id: str = "s") -> list[Any]:
@@ -55,7 +59,8 @@ def contents(store: "Store", search_id: str = "s") -> list[Any]:
     views = (
         store.candidates, store.attempts, store.points, store.decisions, store.ledger, store.events, store.requests
     )  # fmt: skip
-    return [found, *(view(search_id) for view in views), [lease for lease in [store.lease(search_id)] if lease]]
+    leases = [lease for lease in [store.lease(search_id)] if lease]
+    return [found, *(view(search_id) for view in views), store.log(search_id, 0), leases]
 
 
 def fill(store: "Store") -> None:
@@ -65,6 +70,7 @@ def fill(store: "Store") -> None:
     store.add_attempt(ATTEMPT)
     store.add_points([POINT])
     store.add_decision(DECISION)
+    store.add_log("s", 0, 1, [LINE])
     store.add_ledger([LEDGER])
     store.add_event("s", "started", "search started", at=1.0)
     store.add_request("s", RequestKind.PAUSE, {}, at=1.0)

@@ -38,6 +38,8 @@ from tests.contracts.samples import (
     FULL_SEARCH,
     HUGE,
     LEDGER,
+    LINE,
+    LOG,
     NOTHING,
     POINT,
     SEARCH,
@@ -67,6 +69,7 @@ UNKNOWN: list[tuple[str, Act]] = [
     ("no candidate 7 in search 's'", lambda s: s.add_attempt(replace(ATTEMPT, number=7))),
     ("no candidate 7 in search 's'", lambda s: s.add_points([replace(POINT, step=9), replace(POINT, number=7)])),
     ("no candidate 7 in search 's'", lambda s: s.add_decision(replace(DECISION, number=7))),
+    ("no candidate 7 in search 's'", lambda s: s.add_log("s", 7, 0, [LINE])),
     ("no attempt 7 of candidate 0 in search 's'", lambda s: s.update_attempt("s", 0, 7, outcome="lost")),
 ]
 
@@ -86,6 +89,7 @@ WRITES: dict[str, Act] = {
     "update_attempt": lambda s: s.update_attempt("s", 0, 1, outcome="late"),
     "add_points": lambda s: s.add_points([replace(POINT, step=200)]),
     "add_decision": lambda s: s.add_decision(DECISION),
+    "add_log": lambda s: s.add_log("s", 0, 1, [LINE]),
     "add_ledger": lambda s: s.add_ledger([replace(LEDGER, sequence=2)]),
     "add_event": lambda s: s.add_event("s", "late", "late", at=1.0),
     "add_request": lambda s: s.add_request("s", RequestKind.STOP, {}, at=1.0),
@@ -97,7 +101,7 @@ WRITES: dict[str, Act] = {
 }
 ACTS = ["take", "take_dead", "renew", "drop", "write"]  # what holders of leases do
 READS = {
-    "search", "searches", "candidate", "candidates", "attempts", "points", "decisions", "ledger", "events",
+    "search", "searches", "candidate", "candidates", "attempts", "points", "decisions", "log", "ledger", "events",
     "requests", "lease", "device_profile", "now", "fenced", "transaction",
 }  # fmt: skip
 
@@ -191,6 +195,23 @@ class StoreContract:
         assert sparse == EventRecord("s", 2, 2.0, "note", "")
         assert store.ledger("s") == lines
         assert store.events("s") == [full, sparse]
+
+    def test_a_log_is_numbered_within_its_candidate_and_read_by_pages(self, filled: "Store") -> None:
+        filled.add_candidate(replace(CANDIDATE, number=1))
+        filled.add_log("s", 1, 0, [LINE])
+        more = [replace(LINE, message=f"line {place}", level="info") for place in range(2, 6)]
+        filled.add_log("s", 0, 1, more[:2])
+        filled.add_log("s", 0, 2, more[2:])
+        filled.add_log("s", 0, 2, [])
+        whole = filled.log("s", 0)
+        assert whole[0] == LOG and whole[1] == replace(LOG, sequence=2, message="line 2", level="info")
+        assert [(own.attempt, own.sequence) for own in whole] == [(1, 1), (1, 2), (1, 3), (2, 4), (2, 5)]
+        assert filled.log("s", 0, attempt=2) == whole[3:] and filled.log("s", 0, attempt=0) == []
+        assert filled.log("s", 0, after=1, limit=2) == whole[1:3]
+        assert filled.log("s", 0, attempt=2, after=4) == whole[4:]
+        assert filled.log("s", 0, limit=9) == whole
+        assert filled.log("s", 1) == [replace(LOG, number=1, attempt=0)]
+        assert filled.log("s", 7) == filled.log("x", 0) == []
 
     def test_device_profiles_are_inserted_or_replaced(self, store: "Store") -> None:
         assert store.device_profile("cpu") is None

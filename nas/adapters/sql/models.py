@@ -73,7 +73,10 @@ class Candidate(Base):
     """See `nas.records.CandidateRecord`; ``revision`` is that of its search when anything of it changed."""
 
     __tablename__ = "candidates"
-    __table_args__ = (Index(None, "search_id", "revision"),)
+    __table_args__ = (
+        Index(None, "search_id", "revision"),
+        Index("ix_candidates_search_id_val_bpb", "search_id", "val_bpb", "number"),
+    )
 
     search_id: Mapped[SearchId]
     number: Mapped[int] = mapped_column(primary_key=True)
@@ -157,6 +160,22 @@ class Decision(Base):
     reason: Mapped[str]
     inputs: Mapped[dict[str, Any]]
     at: Mapped[float]
+
+
+class LogLine(Base):
+    """See `nas.records.LogRecord`."""
+
+    __tablename__ = "log_lines"
+    __table_args__ = (_of_candidate(),)
+
+    search_id: Mapped[str] = mapped_column(primary_key=True)
+    number: Mapped[int] = mapped_column(primary_key=True)
+    sequence: Mapped[int] = mapped_column(primary_key=True)
+    attempt: Mapped[int]
+    at: Mapped[float]
+    level: Mapped[str]
+    logger: Mapped[str]
+    message: Mapped[str]
 
 
 class LedgerLine(Base):

@@ -8,7 +8,7 @@ from sqlalchemy import Connection, update
 from nas.adapters.sql.models import Base
 
 _SEARCHES, _CANDIDATES = (Base.metadata.tables[name] for name in ("searches", "candidates"))
-OF_CANDIDATES = ("candidates", "attempts", "curve_points", "decisions")
+OF_CANDIDATES = ("candidates", "attempts", "curve_points", "decisions", "log_lines")
 """Tables whose rows say something of the candidate that they name; others only of the search."""
 
 

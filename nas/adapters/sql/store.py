@@ -29,6 +29,8 @@ from nas.records import (
     EventRecord,
     LeaseRecord,
     LedgerRecord,
+    LogLine,
+    LogRecord,
     RequestKind,
     RequestRecord,
     SearchRecord,
@@ -74,6 +76,7 @@ _CANDIDATE = _Kind(CandidateRecord, _TABLES["candidates"], _CANDIDATE_LABEL, _SE
 _ATTEMPT = _Kind(AttemptRecord, _TABLES["attempts"], "attempt {attempt} of " + _CANDIDATE_LABEL, _CANDIDATE_LABEL)
 _POINT = _Kind(CurvePoint, _TABLES["curve_points"], "curve point {step} of " + _CANDIDATE_LABEL, _CANDIDATE_LABEL)
 _DECISION = _Kind(DecisionRecord, _TABLES["decisions"], "decision on " + _CANDIDATE_LABEL, _CANDIDATE_LABEL)
+_LOG = _Kind(LogRecord, _TABLES["log_lines"], "line {sequence} of the log of " + _CANDIDATE_LABEL, _CANDIDATE_LABEL)
 _LEDGER = _Kind(LedgerRecord, _TABLES["ledger"], "ledger line {sequence} of " + _SEARCH_LABEL, _SEARCH_LABEL)
 _EVENT = _Kind(EventRecord, _TABLES["events"], "event {sequence} of " + _SEARCH_LABEL, _SEARCH_LABEL)
 _REQUEST = _Kind(RequestRecord, _TABLES["requests"], "request {sequence} of " + _SEARCH_LABEL, _SEARCH_LABEL)
@@ -185,6 +188,31 @@ class SqlStore:
     def update_attempt(self, search_id: str, number: int, attempt: int, **changes: Any) -> AttemptRecord:
         return self._update(_ATTEMPT, changes, search_id=search_id, number=number, attempt=attempt)
 
+    def add_log(self, search_id: str, number: int, attempt: int, lines: Sequence[LogLine]) -> None:
+        """Append what a worker logged; the store numbers the lines of a candidate, from 1."""
+        if not lines:
+            return
+        key = {"search_id": search_id, "number": number}
+        of = f"log of {_CANDIDATE_LABEL.format(**key)}"
+        last = select(func.max(_LOG.table.c.sequence)).where(_matches(_LOG, key))
+        with self._open.write() as connection, self._open.refusals(of, _CANDIDATE_LABEL.format(**key)):
+            first = (connection.execute(last).scalar_one() or 0) + 1
+            rows = [
+                {**key, "attempt": attempt, "sequence": sequence, **to_dict(own)}
+                for sequence, own in enumerate(lines, first)
+            ]
+            connection.execute(insert(_LOG.table), rows)
+            touch(connection, _LOG.table.name, key)
+
+    def log(
+        self, search_id: str, number: int, *, attempt: int | None = None, after: int = 0, limit: int | None = None
+    ) -> list[LogRecord]:
+        """The first lines of a candidate's log with a sequence number above ``after``, ascending."""
+        where = [_LOG.table.c.sequence > after]
+        return self._all(
+            _LOG, "sequence", where=where, limit=limit, search_id=search_id, number=number, attempt=attempt
+        )
+
     def add_points(self, points: Sequence[CurvePoint]) -> None:
         """Append curve points; one of the same (search, number, step, final) is replaced."""
         with self._open.write() as connection:
@@ -289,12 +317,17 @@ class SqlStore:
         return found[0]
 
     def _all(
-        self, kind: _Kind[Record], *order: str, where: Sequence[ColumnElement[bool]] = (), **equal: Any
+        self,
+        kind: _Kind[Record],
+        *order: str,
+        where: Sequence[ColumnElement[bool]] = (),
+        limit: int | None = None,
+        **equal: Any,
     ) -> list[Record]:
         """The records whose fields equal the given values (``None``: any value)."""
         wanted = {name: value for name, value in equal.items() if value is not None}
         statement = select(*kind.columns).where(_matches(kind, wanted), *where)
-        statement = statement.order_by(*(kind.table.c[name] for name in order))
+        statement = statement.order_by(*(kind.table.c[name] for name in order)).limit(limit)
         with self._open.read() as connection, self._open.refusals():
             return [kind.record(**row) for row in connection.execute(statement).mappings()]
 

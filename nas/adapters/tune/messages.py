@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from nas.errors import NasError
 from nas.ports import Assignment, Outcome
-from nas.records import CurvePoint
+from nas.records import CurvePoint, LogLine
 from nas.train.worker import Workshop
 
 
@@ -41,6 +41,20 @@ class Order:
 
 Slots = Callable[[], Mapping[str, int]]
 """How many runs there may be at a time, by device; asked again and again, since machines come and go."""
+
+
+@dataclass(frozen=True, slots=True)
+class Began:
+    """Where the worker is."""
+
+    worker: str
+
+
+@dataclass(frozen=True, slots=True)
+class Logged:
+    """What the worker has logged before whatever it says with this."""
+
+    lines: tuple[LogLine, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,4 +92,4 @@ class Crashed:
         return cls(f"{type(error).__name__}: {error}{where}")
 
 
-Heard = Reported | Note | Failed | Crashed | Outcome
+Heard = Began | Logged | Reported | Note | Failed | Crashed | Outcome

@@ -13,7 +13,7 @@ from typing import Any
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 from ray.tune.search import Searcher
 
-from nas.adapters.tune.messages import Crashed, Failed, Needs, Note, Order, Reported, Slots
+from nas.adapters.tune.messages import Began, Crashed, Failed, Heard, Logged, Needs, Note, Order, Reported, Slots
 from nas.adapters.tune.trainable import ITEMS
 from nas.outcome import INTERRUPTED, LOST, STOPPED, ended
 from nas.ports import Assignment, Done, Driver, Outcome, Wait
@@ -87,20 +87,25 @@ class Floor:
 
     # --- the scheduler's ---
 
-    def hear(self, trial_id: str, item: Any) -> bool:
-        """Passes on what a worker said; whether its run is over."""
+    def hear(self, trial_id: str, item: Heard, more: bool = False) -> bool:
+        """Passes on what a worker said; whether its run is over. ``more``: the driver is told something else next."""
         run = self.runs.get(trial_id)
         if run is None or self.error is not None:
             return True
+        own = run.assignment
         self._ask_at = 0.0
         match item:
+            case Began(worker):
+                self._guarded(lambda: self.driver.began(own.number, own.attempt, worker))
+            case Logged(lines):
+                self._guarded(lambda: self.driver.logged(own.number, own.attempt, lines, more=more))
             case Reported(point):
                 run.last = point
                 if self._guarded(lambda: self.driver.report(point)) is Verdict.STOP:
                     self.end(trial_id, STOPPED)
                     return True
             case Note(message):
-                self._guarded(lambda: self.note(run.assignment.number, message))
+                self._guarded(lambda: self.note(own.number, message))
             case Failed(error):
                 self.error, self.over = error, True
             case Crashed(detail):
@@ -178,8 +183,10 @@ class FloorScheduler(FIFOScheduler):
         self._floor = floor
 
     def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
-        for item in result[ITEMS]:
-            if self._floor.hear(trial.trial_id, item):
+        items: list[Heard] = result[ITEMS]
+        told = any(isinstance(item, Began | Reported | Crashed | Outcome) for item in items)
+        for item in items:
+            if self._floor.hear(trial.trial_id, item, more=told):
                 if isinstance(item, Reported) and self._floor.error is None:
                     trial.temporary_state.ray_actor.discard.remote()
                 return str(TrialScheduler.STOP)

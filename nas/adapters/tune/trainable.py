@@ -13,11 +13,11 @@ from typing import Any
 
 from ray import tune
 
-from nas.adapters.tune.messages import Crashed, Failed, Heard, Note, Order, Reported
+from nas.adapters.tune.messages import Began, Crashed, Failed, Heard, Logged, Note, Order, Reported
 from nas.errors import NasError
+from nas.logbook import Logbook, listening, log_begin, log_end
 from nas.records import CurvePoint, Verdict
 from nas.train.worker import Workshop, carry_out
-from nas.units import format_flops, format_seconds
 
 log = logging.getLogger(__name__)
 
@@ -34,11 +34,13 @@ class Trainable(tune.Trainable):
 
     def setup(self, config: dict[str, Any]) -> None:
         self._workshop: Workshop | None = None
+        logging.captureWarnings(True)
         self.reset_config(config)
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
         """The next attempt in the same process; the one before has ended (`cleanup`, or its outcome was heard)."""
         self._items: SimpleQueue[Heard] = SimpleQueue()
+        self._book = Logbook()
         self._answers = threading.Semaphore(0)
         self._asked = self._halted = self._closed = self._stopped = False
         self._thread = threading.Thread(target=self._run, args=(new_config["order"],), daemon=True)
@@ -49,11 +51,13 @@ class Trainable(tune.Trainable):
         """What has happened, if anything has within a second."""
         if self._asked:
             self._answers.release()
-        items = []
+        items: list[Heard] = []
         with suppress(Empty):
             items.append(self._items.get(timeout=STEP_SECONDS))
             while True:
                 items.append(self._items.get_nowait())
+        if lines := self._book.taken():  # asked last, so that no item comes before what was logged before it
+            items.insert(0, Logged(lines))
         self._asked = any(isinstance(item, Reported) and item.durable for item in items)
         return {ITEMS: items}
 
@@ -77,32 +81,30 @@ class Trainable(tune.Trainable):
 
     def _run(self, order: Order) -> None:
         """The thread."""
-        with order.around(order.assignment):
-            planned = order.assignment.plan.train_flops
-            log.info("the attempt begins, %s planned", format_flops(planned), extra={"flops": planned})
+        with order.around(order.assignment), listening(self._book):
+            log_begin(log, order.assignment.plan.train_flops)
             began = time.monotonic()
-            said, flops = self._carry_out(order)
-            seconds = time.monotonic() - began
-            spent = f"{format_flops(flops)} in {format_seconds(seconds)}"
-            log.info("the attempt ends, %s: %s", spent, said, extra={"flops": flops, "seconds": round(seconds, 3)})
+            last, said = self._carry_out(order)
+            log_end(log, self._flops, time.monotonic() - began, said)
+        if last is not None:  # when all is logged, and nothing here is left to do
+            self._items.put(last)
 
-    def _carry_out(self, order: Order) -> tuple[str, int]:
-        """How it ended, for the log, with the FLOPs of its training."""
+    def _carry_out(self, order: Order) -> tuple[Heard | None, str]:
+        """The last thing to be said, and how it ended, for the log."""
         self._flops = 0
         try:
             self._workshop = self._workshop or _opened(order)
+            self._items.put(Began(self._workshop.place))
             outcome = carry_out(order.assignment, self._workshop, self._report, self._note, self._is_halted)
-            self._items.put(outcome)
-            return f"{outcome.kind}{outcome.detail and f', {outcome.detail}'}", outcome.train_flops
+            self._flops = outcome.train_flops
+            return outcome, f"{outcome.kind}{outcome.detail and f', {outcome.detail}'}"
         except _Closed:
-            return "closed where it was", self._flops
+            return None, "closed where it was"
         except NasError as error:
-            self._items.put(Failed(error))
-            return f"failed: {error}", self._flops
+            return Failed(error), f"failed: {error}"
         except Exception as error:
             log.exception("an error that nobody foresaw")
-            self._items.put(Crashed.by(error))
-            return "crashed", self._flops
+            return Crashed.by(error), "crashed"
 
     def _report(self, point: CurvePoint, *, durable: bool) -> Verdict:
         self._flops = point.flops
@@ -116,6 +118,7 @@ class Trainable(tune.Trainable):
         return Verdict.CONTINUE
 
     def _note(self, message: str) -> None:
+        log.info("%s", message)
         self._items.put(Note(message))
 
     def _is_halted(self) -> bool:

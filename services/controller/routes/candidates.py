@@ -19,6 +19,7 @@ from nas.client.models import (
     Curves,
     Decisions,
     Generated,
+    Log,
     NewCandidate,
     NewScale,
     Prompt,
@@ -129,6 +130,28 @@ def decisions_of(service: TheService, caller: Reading, search_id: str, number: i
     """What the pruner said of it, with what it was said from."""
     service.store.candidate(search_id, _small(number))
     return Decisions(decisions=service.store.decisions(search_id, number))
+
+
+@router.get("/candidates/{number}/log", response_model=Log, responses=problems(404))
+def log_of(
+    request: Request,
+    service: TheService,
+    caller: Reading,
+    search_id: str,
+    number: int,
+    attempt: Annotated[int | None, Query(ge=0, lt=2**31, description="of this one only, from 0")] = None,
+    after: Annotated[int, Query(ge=0, le=2**53, description="only later lines, by sequence")] = 0,
+    limit: Annotated[int, Query(ge=1, le=PAGE_MOST)] = PAGE_SIZE,
+) -> Response:
+    """What its workers logged, by pages."""
+    revision = service.reader.revision(search_id)
+    service.store.candidate(search_id, _small(number))
+
+    def page() -> Log:
+        found = service.store.log(search_id, number, attempt=attempt, after=after, limit=limit + 1)
+        return Log(lines=found[:limit], more=len(found) > limit)
+
+    return fresh(request, revision, page)
 
 
 @router.post("/candidates/{number}/stop", status_code=202, response_model=Asked, responses=problems(404, 409))

@@ -14,6 +14,7 @@ from nas.adapters.sql.store import SqlStore
 from nas.client.client import Client
 from nas.client.models import API
 from nas.ports import Store
+from nas.records import LogLine
 from services.controller.app import create_app
 from services.controller.dispatch import NoRay
 from services.controller.service import Service
@@ -148,6 +149,10 @@ def copy(source: Store, target: Store, search_id: str) -> None:
             target.add_candidate(candidate)
         for attempt in source.attempts(search_id):
             target.add_attempt(attempt)
+        for candidate in source.candidates(search_id):
+            for line in source.log(search_id, candidate.number):
+                content = LogLine(line.at, line.level, line.logger, line.message)
+                target.add_log(search_id, candidate.number, line.attempt, [content])
         target.add_points(source.points(search_id))
         for decision in source.decisions(search_id):
             target.add_decision(decision)

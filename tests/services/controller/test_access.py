@@ -20,6 +20,7 @@ NEEDS = {
     "GET /searches/{search_id}/candidates": "read", "GET /searches/{search_id}/candidates/{number}": "read",
     "GET /searches/{search_id}/candidates/{number}/curve": "read",
     "GET /searches/{search_id}/candidates/{number}/decisions": "read",
+    "GET /searches/{search_id}/candidates/{number}/log": "read",
     "GET /searches/{search_id}/columns": "read", "GET /searches/{search_id}/curves/columns": "read",
     "GET /searches/{search_id}/curves": "read", "GET /searches/{search_id}/decisions": "read",
     "GET /searches/{search_id}/attempts": "read", "GET /searches/{search_id}/front": "read",

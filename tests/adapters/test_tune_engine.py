@@ -22,7 +22,7 @@ from nas.records import CandidateState, CurvePoint, Origin, Verdict  # noqa: E40
 from nas.search import Search  # noqa: E402
 from nas.train.worker import Workshop  # noqa: E402
 from services.worker.cluster import connected  # noqa: E402
-from tests.adapters.workers import broken_workshop  # noqa: E402
+from tests.adapters.workers import broken_workshop, faulty_workshop  # noqa: E402
 from tests.contracts.engine import EngineContract, MakeEngine  # noqa: E402
 from tests.helpers import SMALL, Watched, World, Worlds, spec_of  # noqa: E402
 
@@ -125,8 +125,51 @@ def test_a_worker_that_is_killed_is_replaced_and_its_candidate_goes_on(make: Wor
     assert world.candidates[0].repeated_flops == max(0, heard.step - resumed) * heard.flops // heard.step
     assert world.candidates[0].train_flops_spent == undisturbed.candidates[0].train_flops_spent
     assert world.fate() == undisturbed.fate()
+    begun, *_, last = messages(world, 0, 0)
+    assert begun.startswith("the attempt begins, "), "what was heard of the killed worker stays"
+    assert last.startswith("the attempt ends: lost, ")
+    assert messages(world, 0, 1)[-1].endswith(": completed")
     lost = next(event for event in world.store.events("s") if event.kind == "lost")
     assert lost.message.startswith("candidate 0 lost its worker: ") and len(lost.message) < 400
+
+
+def messages(world: World, number: int, attempt: int) -> list[str]:
+    return [own.message for own in world.store.log("s", number, attempt=attempt)]
+
+
+def test_an_attempt_keeps_what_its_worker_logged(make: Worlds) -> None:
+    """From its beginning to its end."""
+    world = make(spec_of(budget=SMALL))
+    world.run(engine=engine_for(world))
+    hosts = {node["NodeManagerHostname"] for node in ray.nodes()}
+    for record in world.candidates:
+        attempts = world.store.attempts("s", record.number)
+        assert bool(attempts) == bool(record.plan)
+        for own in attempts:
+            assert own.worker in {f"{host}, cpu" for host in hosts}, "as machines are called elsewhere"
+            begun, *_, last = messages(world, own.number, own.attempt)
+            assert begun.startswith("the attempt begins, ") and begun.endswith(" planned")
+            assert last.startswith("the attempt ends") and last.endswith(f": {own.outcome}")
+    line = world.store.log("s", 0)[0]
+    assert (line.level, line.logger) == ("info", "nas.adapters.tune.trainable")
+    assert line.at > 1.7e9, "by the worker's clock"
+
+
+def test_a_crash_leaves_its_traceback(make: Worlds) -> None:
+    world = make(spec_of(budget=SMALL))
+    world.run(engine=engine_with(partial(faulty_workshop, world.open_workshop), 1, world.note, reuse=True))
+    assert [own.outcome for own in world.store.attempts("s", 0)] == ["lost", "completed"]
+    begun, warned, cracked, crashed, ended = world.store.log("s", 0, attempt=0)
+    assert begun.message.startswith("the attempt begins, ")
+    assert (warned.level, warned.logger) == ("warning", "py.warnings")
+    assert "UserWarning: the ground is shaky at https://***@depot.example" in warned.message
+    assert (cracked.level, cracked.logger, cracked.message) == ("warning", "elsewhere", "a crack")
+    first, *trace, error = crashed.message.splitlines()
+    assert (crashed.level, first) == ("error", "an error that nobody foresaw")
+    assert trace[0] == "Traceback (most recent call last):" and any("workers.py" in line for line in trace)
+    assert error == "ZeroDivisionError: by nothing"
+    assert ended.message.endswith(": crashed")
+    assert messages(world, 0, 1)[0].startswith("the attempt begins, "), "the next one has a log of its own"
 
 
 def test_several_at_a_time(make: Worlds) -> None:

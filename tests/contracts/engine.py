@@ -24,11 +24,16 @@ class Logged(Watched):
         self.calls: list[tuple[str, int]] = []
         self.stopped: list[int] = []
         self.outcomes: list[Outcome] = []
+        self.begun: list[tuple[int, int]] = []
 
     def next(self, device: str = "") -> Assignment | Wait | Done:
         answer = super().next(device)
         self.calls.append(("next", answer.number if isinstance(answer, Assignment) else -1))
         return answer
+
+    def began(self, number: int, attempt: int, worker: str) -> None:
+        self.begun.append((number, attempt))
+        super().began(number, attempt, worker)
 
     def report(self, point: CurvePoint) -> Verdict:
         self.calls.append(("report", point.number))
@@ -89,6 +94,22 @@ class EngineContract:
             assert driver.calls[position][0] == "finish", "a stop is obeyed at once"
         assert [own.kind for own in driver.outcomes].count("stopped") == len(driver.stopped) > 0
         assert all(own.seconds > 0 for own in driver.outcomes)
+
+    def test_the_driver_hears_where_an_attempt_is_and_what_it_logs(
+        self, make: Worlds, make_engine: MakeEngine
+    ) -> None:
+        world = make(spec_of(budget=SMALL))
+        driver = Logged(world.enter())
+        world.run(driver, make_engine(world))
+        attempts = world.store.attempts("s")
+        assert {own.worker for own in attempts} == {world.workshop.place}
+        assert driver.begun == [(own.number, own.attempt) for own in sorted(attempts, key=lambda own: own.started_at)]
+        for own in attempts:
+            lines = world.store.log("s", own.number, attempt=own.attempt)
+            first, *_, last = (line.message for line in lines)
+            assert first.startswith("the attempt begins, ")
+            assert last.startswith("the attempt ends") and last.endswith(f": {own.outcome}")
+            assert not any(line.logger.startswith("nas.search") for line in lines), "what the driver logs is its own"
 
     def test_a_driver_that_has_nothing_to_run(self, make: Worlds, make_engine: MakeEngine) -> None:
         engine = make_engine(make())

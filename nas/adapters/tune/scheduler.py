@@ -17,7 +17,7 @@ from nas.adapters.tune.messages import Began, Crashed, Failed, Heard, Logged, Ne
 from nas.adapters.tune.trainable import ITEMS
 from nas.outcome import INTERRUPTED, LOST, STOPPED, ended
 from nas.ports import Assignment, Done, Driver, Outcome, Wait
-from nas.records import CurvePoint, Verdict
+from nas.records import CurvePoint, LogLine, Verdict
 
 ASK_SECONDS = 1.0
 """Between questions for a further run, while nothing is heard of those in training."""
@@ -109,7 +109,7 @@ class Floor:
             case Failed(error):
                 self.error, self.over = error, True
             case Crashed(detail):
-                self.end(trial_id, LOST, detail)
+                self.end(trial_id, LOST, detail, said=True)
                 return True
             case Outcome():
                 del self.runs[trial_id]
@@ -117,12 +117,16 @@ class Floor:
                 return True
         return self.error is not None
 
-    def end(self, trial_id: str, kind: str, detail: str = "") -> None:
-        """A run ended without a word."""
+    def end(self, trial_id: str, kind: str, detail: str = "", *, said: bool = False) -> None:
+        """A run ended without an outcome; its log says how, unless the worker has ``said`` so."""
         run = self.runs.pop(trial_id, None)
         if run is not None and self.error is None:
-            outcome = ended(run.assignment, kind, run.last, detail)
+            own = run.assignment
+            outcome = ended(own, kind, run.last, detail)
+            line = LogLine(time.time(), "info", __name__, f"the attempt ends: {kind}{detail and f', {detail}'}")
             self._ask_at = 0.0
+            if not said:
+                self._guarded(lambda: self.driver.logged(own.number, own.attempt, (line,), more=True))
             self._guarded(lambda: self.driver.finish(outcome))
 
     def is_stranded(self, trial_id: str) -> bool:

@@ -205,9 +205,10 @@ class Reader:
         if after is not None:
             where.append(_following(column, number, after, descending))
         columns = [_CANDIDATES.c[field.name] for field in fields(CandidateRecord)]
-        direction = column.desc() if descending else column.asc()
+        # in words that an index of (search, column, number) has too: with "column IS NULL" first none would serve
+        direction = (column.desc() if descending else column.asc()).nulls_last()
         statement = select(*columns, _CANDIDATES.c.revision).where(*where)
-        statement = statement.order_by(column.is_(None), direction, number).limit(limit)
+        statement = statement.order_by(direction, number).limit(limit)
         rows = [dict(row) for row in self._rows(statement)]
         return [(CandidateRecord(**{name: row[name] for name in row if name != "revision"}), row["revision"])
                 for row in rows]  # fmt: skip
@@ -414,9 +415,9 @@ def _place(order: str) -> ColumnElement[Any]:
     """What a search is sorted by."""
     searches, own = _SEARCHES.c, _CANDIDATES.c
     if order == "best":
-        least = select(func.min(own.val_bpb)).where(
-            own.search_id == searches.id, own.state == CandidateState.COMPLETED, own.origin != Origin.FINAL
-        )
+        # the first by index, where the least of all would be looked for among all
+        trained = (own.state == CandidateState.COMPLETED, own.origin != Origin.FINAL, own.val_bpb.is_not(None))
+        least = select(own.val_bpb).where(own.search_id == searches.id, *trained).order_by(own.val_bpb).limit(1)
         return least.correlate(_SEARCHES).scalar_subquery()
     if order == "state":
         return case({SearchState(name): rank for rank, name in enumerate(RANKS)}, value=searches.state)

@@ -21,8 +21,8 @@ CUT = "\n[...]\n"
 FULL = f"{LINES} lines are kept: what comes now, but for errors, is in the worker's own log alone"
 # Of an address: user and password, and what a query calls a secret; a token of a server.
 _SECRETS = (
-    (re.compile(r"(?<=://)[^\s/@]+(?=@)"), "***"),
-    (re.compile(r"\b(\w*(?:passw|secret|token)\w*=)[^\s&'\"]+", re.IGNORECASE), r"\1***"),
+    (re.compile(r"(?<=://)(?:[^\s/:@]*:(?!\d+(?:/|\s|$))[^\s@]*|[^\s/@]+)(?=@)"), "***"),
+    (re.compile(r"\b(\w*(?:passw|secret|token)\w*=)(?:'[^']*'|\"[^\"]*\"|[^\s&'\"]+)", re.IGNORECASE), r"\1***"),
     (re.compile(r"\bnas_[\w-]{20,}"), "***"),
 )
 

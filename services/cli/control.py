@@ -11,7 +11,7 @@ import typer
 
 from nas.errors import SpecError, StateError, UnreachableError
 from nas.ports import PublicStore
-from nas.records import EventRecord, RequestKind, RequestRecord, SearchRecord, SearchState
+from nas.records import RequestKind, RequestRecord, SearchRecord, SearchState
 from services.cli import remote
 from services.cli.access import find_search, opened, opened_here
 from services.cli.output import Format, Output, say
@@ -145,6 +145,8 @@ def logs(
 ) -> None:
     """Print what happened in a search, with times.
 
+    Of a candidate also what its workers logged.
+
     Example: nas logs austen/3 -f
     """
     name, slash, number = search.partition("/")
@@ -154,27 +156,50 @@ def logs(
         record = find_search(store, name)
         if slash:
             store.candidate(record.id, int(number))
-        wanted = int(number) if slash else None
-        past = [event for event in store.events(record.id) if wanted in (None, event.number)]
-        _print_events(past[-lines:] if lines else past)
-        seen = max((event.sequence for event in past), default=0)
+        told = _Told(store, record.id, int(number) if slash else None)
+        past = told.news()
+        _print(past[-lines:] if lines else past)
         for _ in _while_attended(store, record.id) if follow else ():
-            seen = _print_since(store, record.id, seen, wanted)
+            _print(told.news())
         if follow:
-            _print_since(store, record.id, seen, wanted)
+            _print(told.news())
 
 
-def _print_since(store: PublicStore, search_id: str, seen: int, number: int | None) -> int:
-    """Prints events that are new; the last one's sequence."""
-    new = store.events(search_id, after=seen)
-    _print_events([event for event in new if number in (None, event.number)])
-    return new[-1].sequence if new else seen
+class _Told:
+    """What happened in a search, or of one of its candidates: each time what is new, by time."""
+
+    def __init__(self, store: PublicStore, search_id: str, number: int | None) -> None:
+        self._store, self._search_id, self._number = store, search_id, number
+        self._event = self._line = 0
+        self._notes: set[str] = set()
+
+    def news(self) -> list[tuple[float, str, str]]:
+        """Time, level and message."""
+        events = self._store.events(self._search_id, after=self._event)
+        self._event = events[-1].sequence if events else self._event
+        found = [(own.at, own.level, own.message) for own in events if self._number in (None, own.number)]
+        if self._number is not None:
+            self._notes |= {own.message for own in events if own.kind == "note"}
+            found += self._logged(self._number)
+        return sorted(found, key=lambda own: own[0])
+
+    def _logged(self, number: int) -> list[tuple[float, str, str]]:
+        """Without what an event has said already."""
+        lines = self._store.log(self._search_id, number, after=self._line)
+        self._line = lines[-1].sequence if lines else self._line
+        return [
+            (own.at, own.level, f"attempt {own.attempt + 1}: {own.message}")
+            for own in lines
+            if f"candidate {number}: {own.message}" not in self._notes
+        ]
 
 
-def _print_events(events: list[EventRecord]) -> None:
-    for event in events:
-        at = datetime.fromtimestamp(event.at).isoformat(sep=" ", timespec="seconds")
-        print(f"{at}  {event.level:<7}  {event.message}", flush=True)
+def _print(news: list[tuple[float, str, str]]) -> None:
+    """The further lines of a message begin below its first."""
+    for at, level, message in news:
+        when = datetime.fromtimestamp(at).isoformat(sep=" ", timespec="seconds")
+        begin = f"{when}  {level:<7}  "
+        print(begin + message.replace("\n", "\n" + " " * len(begin)), flush=True)
 
 
 def _open_search(store: PublicStore, text: str) -> SearchRecord:

@@ -95,9 +95,7 @@ class EngineContract:
         assert [own.kind for own in driver.outcomes].count("stopped") == len(driver.stopped) > 0
         assert all(own.seconds > 0 for own in driver.outcomes)
 
-    def test_the_driver_hears_where_an_attempt_is_and_what_it_logs(
-        self, make: Worlds, make_engine: MakeEngine
-    ) -> None:
+    def test_the_driver_hears_where_an_attempt_is_and_what_it_logs(self, make: Worlds, make_engine: MakeEngine) -> None:
         world = make(spec_of(budget=SMALL))
         driver = Logged(world.enter())
         world.run(driver, make_engine(world))

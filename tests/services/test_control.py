@@ -151,8 +151,26 @@ def test_logs_of_a_candidate(over: Ended) -> None:
     own = over.place.run("logs", f"{over.id}/1")
     assert own.code == 0
     lines = own.out.splitlines()
-    assert lines and set(lines) < set(whole)
-    assert all(re.search(r"\bcandidate 1\b", line) for line in lines)
+    assert all(re.fullmatch(LOG, line) for line in lines)
+    assert lines == sorted(lines, key=lambda line: line[:19])
+    logged = [line for line in lines if line[30:].startswith("attempt ")]
+    events = [line for line in lines if line not in logged]
+    assert events and set(events) < set(whole)
+    assert all(re.search(r"\bcandidate 1\b", line) for line in events)
+    store = store_of(over.place)
+    attempts, notes = (
+        store.attempts(over.id, 1),
+        [event.message for event in store.events(over.id) if event.kind == "note"],
+    )
+    log = [(record.attempt, record.message) for record in store.log(over.id, 1)]
+    store.close()
+    assert len(attempts) == 2 and any(note.startswith("candidate 1: resumed at step ") for note in notes)
+    assert [line[30:] for line in logged] == [
+        f"attempt {attempt + 1}: {message}" for attempt, message in log if f"candidate 1: {message}" not in notes
+    ], "a note is an event already"
+    for own_ in attempts:
+        assert f"attempt {own_.attempt + 1}: the attempt begins, " in logged[2 * own_.attempt]
+        assert logged[2 * own_.attempt + 1].endswith(f": {own_.outcome}")
     assert over.place.run("logs", f"{over.id}/1", "-f", "-n", 1).out.splitlines() == lines[-1:]
 
 

@@ -45,6 +45,7 @@ from services.controller.service import Service, TheService
 
 router = APIRouter(prefix="/searches/{search_id}/candidates", route_class=PageRoute)
 EVENTS = 200  # the last ones that are shown
+LINES, MOST_LINES = 100, 1000  # of a log, at first and at most
 Number = Annotated[int, Path(ge=0, lt=2**31)]
 
 
@@ -161,12 +162,44 @@ def _run(own: AttemptRecord) -> Run:
     until = time.time() if ended is None else ended
     return Run(
         attempt=own.attempt + 1,
-        worker=own.worker or "this machine",
+        worker=own.worker or "—",
         started=moment(own.started_at),
         lasted=format_seconds(max(0.0, until - own.started_at)) + ("" if ended is not None else " so far"),
         ended=own.outcome.replace("_", " ") if ended is not None else "in training",
         steps=f"{own.first_step:,} to {own.last_step:,}",
         resumed=own.first_step > 0,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Said:
+    """A line of a log, in words."""
+
+    at: str
+    level: str
+    logger: str
+    message: str
+
+
+@router.get("/{number}/log", response_class=HTMLResponse)
+def log(
+    service: TheService,
+    caller: Reading,
+    search_id: str,
+    number: Number,
+    attempt: Annotated[int, Query(ge=0, lt=2**31)],
+    most: Annotated[int, Query(ge=1, le=MOST_LINES)] = LINES,
+) -> HTMLResponse:
+    """What the worker of an attempt logged, for a page that is there already."""
+    service.store.candidate(search_id, number)
+    found = service.store.log(search_id, number, attempt=attempt, limit=most + 1)
+    return part(
+        "candidate-log.html.j2",
+        address=f"/searches/{search_id}/candidates/{number}/log",
+        attempt=attempt,
+        lines=[Said(moment(own.at), own.level, own.logger, own.message) for own in found[:most]],
+        most=most,
+        further=min(2 * most, MOST_LINES) if most < len(found) and most < MOST_LINES else None,
     )
 
 

@@ -1,7 +1,8 @@
 """Every page in Chromium: readable by everybody, wide and narrow, light and dark, and quiet."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 
 import httpx2
 import pytest
@@ -9,13 +10,16 @@ from fastapi.responses import HTMLResponse
 from fastapi.routing import iter_route_contexts
 from playwright.sync_api import Browser
 
+from nas.adapters.sql.store import SqlStore, open_store
 from nas.client.models import API
-from nas.records import CandidateState
+from nas.records import AttemptRecord, CandidateState, LogLine, SearchState
 from services.controller.app import create_app
 from services.controller.dispatch import NoRay
 from services.controller.pages.page import POLICY
 from services.controller.service import Service
 from services.controller.settings import Settings
+from services.home import Home
+from tests.dashboards import sample
 from tests.services.browser.conftest import Site, answering
 from tests.services.browser.tab import NARROW, WIDE, Tab, tab
 
@@ -59,7 +63,8 @@ VIEWS = {
     "api": View("/docs", "/docs", "nas"),
 }
 PROGRESS = ("volume", "volume/steps", "account", "workers", "decisions", "events")
-PARTS = {SEARCH + "/facts", *(f"{SEARCH}/progress/{name}" for name in PROGRESS)}
+LOG = CANDIDATE + "/log"
+PARTS = {SEARCH + "/facts", LOG, *(f"{SEARCH}/progress/{name}" for name in PROGRESS)}
 """Routes that answer with a piece of a page alone."""
 
 
@@ -104,6 +109,43 @@ def test_a_page(own: Tab, site: Site, view: View) -> None:
     assert [line for line in own.wrong if not view.refused or view.refused not in line] == []
 
 
+@pytest.fixture
+def busy(tmp_path: Path) -> Iterator[tuple[str, SqlStore]]:
+    """A server with a search at work, and its store."""
+    store = open_store(f"sqlite:///{tmp_path / 'nas.db'}")
+    sample.fill(store, sample.PLOTS[:9], state=SearchState.RUNNING, finished_at=None, result=None)
+    store.take_lease(sample.ID, "elsewhere:1", 600)
+    record = sample.candidate_record(9, sample.PLOTS[0], sample.START)
+    store.add_candidate(replace(record, state=CandidateState.TRAINING, val_bpb=None, artifact=""))
+    store.add_attempt(AttemptRecord(sample.ID, 9, 0, sample.START, "node-3, cuda:0"))
+    with answering(Service(Home(tmp_path, store.url), store, Settings(), NoRay())) as url:
+        yield url, store
+    store.close()
+
+
+def test_a_log_is_read_when_it_is_opened_and_kept_up(
+    browser: Browser, busy: tuple[str, SqlStore], size: tuple[int, int], scheme: str
+) -> None:
+    url, store = busy
+    text = "the attempt begins <b>now</b>, " + "x" * 300
+    with tab(browser, url, size=size, scheme=scheme) as own:
+        own.open(f"/searches/{sample.ID}/candidates/9")
+        assert own.page.get_by_role("cell", name="node-3, cuda:0").count() == 1
+        own.page.get_by_text("Log of attempt 1").click()
+        own.page.get_by_text("Nothing was logged.").wait_for()
+        lines = [LogLine(sample.START, level, "nas.train", text) for level in ("info", "warning", "error")]
+        store.add_log(sample.ID, 9, 0, lines)
+        log = own.page.get_by_role("region", name="Log of attempt 1")
+        log.get_by_text(text).nth(2).wait_for()
+        assert log.locator("li").count() == 3 and log.locator("pre b").count() == 0
+        assert log.locator(".level").all_inner_texts() == ["info", "warning", "ERROR"]
+        store.update_attempt(sample.ID, 9, 0, finished_at=sample.START + 60, outcome="lost")
+        store.add_attempt(AttemptRecord(sample.ID, 9, 1, sample.START + 61, "node-4, cpu"))
+        own.page.get_by_text("Log of attempt 2").wait_for()
+        assert log.locator("li").count() == 3, "it stays open beside what has changed"
+        assert own.overflow() == [] and own.barriers() == [] and own.wrong == []
+
+
 def test_every_page_is_looked_at(site: Site) -> None:
     app = create_app(site.service, reconciles=False)
     found = iter_route_contexts(app.routes)
@@ -113,7 +155,8 @@ def test_every_page_is_looked_at(site: Site) -> None:
 
 @pytest.mark.parametrize("route", sorted(PARTS))
 def test_a_part_is_no_page(site: Site, route: str) -> None:
-    answer = httpx2.get(site.url + route.format(search_id=site.id), headers={"HX-Request": "true"})
+    query = "?attempt=0" if route == LOG else ""
+    answer = httpx2.get(site.url + route.format(search_id=site.id, number=0) + query, headers={"HX-Request": "true"})
     assert answer.status_code == 200 and "<html" not in answer.text and answer.text.strip()
 
 

@@ -1,5 +1,6 @@
 """The Python client and the store of a server: the same as what is in the database."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -7,8 +8,8 @@ import pytest
 from nas.client.models import SCOPES
 from nas.client.store import RemoteStore
 from nas.errors import AccessError, NotFoundError, SpecError, StateError
-from nas.records import CandidateState, RequestKind, SearchState
-from tests.contracts.samples import FULL_CANDIDATE, FULL_POINT, FULL_SEARCH
+from nas.records import CandidateState, RequestKind, SearchState, to_dict
+from tests.contracts.samples import CANDIDATE, FULL_CANDIDATE, FULL_POINT, FULL_SEARCH, LINE, SEARCH
 from tests.services.controller.conftest import SPEC, Server
 
 
@@ -23,6 +24,9 @@ def test_a_server_s_store_is_the_store(filled: Server) -> None:
         assert remote.attempts(search) == own.attempts(search)
         assert remote.attempts(search, 0) == own.attempts(search, 0)
         assert remote.decisions(search) == own.decisions(search)
+        assert remote.log(search, 0) == own.log(search, 0) and len(own.log(search, 0)) >= 2
+        assert remote.log(search, 0, attempt=0, after=1, limit=1) == own.log(search, 0)[1:2]
+        assert remote.log(search, 0, attempt=7) == []
         assert remote.ledger(search) == own.ledger(search)
         assert remote.events(search) == own.events(search) and remote.events(search, 3) == own.events(search, 3)
         assert remote.requests(search) == own.requests(search) == []
@@ -41,6 +45,35 @@ def test_records_cross_the_wire_as_they_are(server: Server) -> None:
         assert remote.search("s") == server.store.search("s")
         assert remote.candidates("s") == server.store.candidates("s")
         assert remote.points("s") == server.store.points("s")
+
+
+def test_a_log_comes_by_pages(server: Server) -> None:
+    server.store.add_search(SEARCH)
+    server.store.add_candidate(CANDIDATE)
+    server.store.add_log("s", 0, 0, [replace(LINE, message=f"line {place}") for place in range(1500)])
+    server.store.add_log("s", 0, 1, [LINE])
+    path, whole = "/searches/s/candidates/0/log", server.store.log("s", 0)
+    with server.client() as client:
+        assert RemoteStore(client).log("s", 0) == whole and len(whole) == 1501
+    for query, found, more in (
+        ("", whole[:100], True),
+        ("?limit=1000&after=1000", whole[1000:], False),
+        ("?limit=1&after=1500", whole[1500:], False),
+        ("?attempt=1", whole[1500:], False),
+        ("?attempt=0&after=1499", whole[1499:1500], False),
+        ("?attempt=2", [], False),
+    ):
+        answer = server.get(path + query).json()
+        assert (answer["lines"], answer["more"]) == ([to_dict(own) for own in found], more), query
+    tag = server.get(path).headers["ETag"]
+    assert server.get(path, headers={"If-None-Match": tag}).status_code == 304
+    server.store.add_log("s", 0, 1, [LINE])
+    assert server.get(path, headers={"If-None-Match": tag}).status_code == 200, "a line is a change"
+    for wrong, status in (
+        ("/searches/s/candidates/7/log", 404), ("/searches/x/candidates/0/log", 404), (path + "?limit=1001", 422),
+        (path + "?after=-1", 422), (path + "?attempt=-1", 422), (path + f"?attempt={2**31}", 422),
+    ):  # fmt: skip
+        assert server.get(wrong).status_code == status, wrong
 
 
 def test_asking_through_a_server_s_store(server: Server) -> None:

@@ -11,7 +11,7 @@ from dashboards.labels import STANDINGS
 from dashboards.view import view
 from nas.client.models import ExportInfo, ExportState
 from nas.data.storage import atomic_file
-from nas.records import CandidateState
+from nas.records import CandidateState, LogLine
 from tests.dashboards import sample
 from tests.services.controller.conftest import Server
 
@@ -107,6 +107,25 @@ def test_what_others_wrote_is_text(sampled: Server) -> None:
     for page in (sampled.http.get(path(sampled, 41)), sampled.http.get(path(sampled, 41), headers=HTMX)):
         assert page.status_code == 200
         assert "<script>alert" not in page.text and "&lt;script&gt;alert" in page.text
+
+
+def test_the_log_of_an_attempt(sampled: Server) -> None:
+    page = sampled.http.get(path(sampled, 0)).text
+    address = f"{path(sampled, 0)}/log?attempt=0"
+    assert f'hx-get="{address}"' in page and "Log of attempt 1" in page
+    assert "Log of attempt" not in sampled.http.get(path(sampled, 4)).text, "it was rejected"
+    assert "Nothing was logged." in sampled.http.get(address).text
+    lines = [LogLine(1.0, "info", "nas.x", f"line {place}") for place in range(150)]
+    sampled.store.add_log(sampled.id, 0, 0, [*lines, LogLine(2.0, "error", EVIL, EVIL)])
+    first, more = (sampled.http.get(address + query).text for query in ("", "&most=200"))
+    assert first.count("<li") == 100 and "line 99<" in first and "line 100<" not in first
+    assert f'hx-get="{address}&amp;most=200"' in first and 'name="most" value="100"' in first
+    assert more.count("<li") == 151 and "Later ones" not in more and 'name="most" value="200"' in more
+    assert '<li class="error">' in more and "&lt;script&gt;alert" in more and "<script>" not in more
+    assert "<html" not in more and "Nothing was logged." in sampled.http.get(f"{path(sampled, 0)}/log?attempt=1").text
+    wrong = {"99/log?attempt=0": 404, "0/log": 422, "0/log?attempt=-1": 422, "0/log?attempt=0&most=1001": 422}
+    for own, status in wrong.items():
+        assert sampled.http.get(path(sampled, own)).status_code == status, own
 
 
 def test_one_that_cannot_be_drawn_is_shown_all_the_same(sampled: Server) -> None:

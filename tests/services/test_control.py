@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 
 from nas.adapters.sql.store import SqlStore, open_store
-from nas.records import RequestKind, SearchState
+from nas.records import LogLine, RequestKind, SearchState
 from services.single import read_candidate, write_candidate
 from services.worker.lease import held
-from tests.contracts.samples import SEARCH
+from tests.contracts.samples import SEARCH, fill
 from tests.services.driving import Done, Place, ending, make_place, said_until
 
 LOG = r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d  (info   |warning)  \S.*"
@@ -158,20 +158,34 @@ def test_logs_of_a_candidate(over: Ended) -> None:
     assert events and set(events) < set(whole)
     assert all(re.search(r"\bcandidate 1\b", line) for line in events)
     store = store_of(over.place)
-    attempts, notes = (
-        store.attempts(over.id, 1),
-        [event.message for event in store.events(over.id) if event.kind == "note"],
-    )
-    log = [(record.attempt, record.message) for record in store.log(over.id, 1)]
+    log, attempts = store.log(over.id, 1), store.attempts(over.id, 1)
     store.close()
-    assert len(attempts) == 2 and any(note.startswith("candidate 1: resumed at step ") for note in notes)
-    assert [line[30:] for line in logged] == [
-        f"attempt {attempt + 1}: {message}" for attempt, message in log if f"candidate 1: {message}" not in notes
-    ], "a note is an event already"
-    for own_ in attempts:
-        assert f"attempt {own_.attempt + 1}: the attempt begins, " in logged[2 * own_.attempt]
-        assert logged[2 * own_.attempt + 1].endswith(f": {own_.outcome}")
+    assert len(log) >= 2 * len(attempts) >= 2
+    messages = [f"attempt {line.attempt + 1}: {line.message}" for line in log]
+    said = [line[30:] for line in logged]
+    assert said == [own for own in messages if own in said], "in their order"
+    assert said[0].startswith("attempt 1: the attempt begins, ") and said[-1].endswith(f": {attempts[-1].outcome}")
     assert over.place.run("logs", f"{over.id}/1", "-f", "-n", 1).out.splitlines() == lines[-1:]
+
+
+def test_what_a_worker_logged_is_told_once(tmp_path: Path) -> None:
+    """A note is an event already; the further lines of a message begin below its first."""
+    place = Place(tmp_path)
+    place.home.mkdir(parents=True, exist_ok=True)
+    store = store_of(place)
+    fill(store)
+    store.add_event("s", "note", "candidate 0: resumed at step 3", at=20.0, number=0)
+    for at, level, message in ((19.0, "info", "resumed at step 3"), (30.0, "error", "it failed\nTraceback:\n  x")):
+        store.add_log("s", 0, 0, [LogLine(at, level, "nas", message)])
+    store.add_log("s", 0, 1, [LogLine(10.0, "info", "nas", "an earlier clock")])
+    store.close()
+    lines = [line[21:] for line in place.run("logs", "s/0").out.splitlines()]
+    assert lines == [
+        "warning  attempt 2: naïve 🦙:", "           File <a>, line 1", "info     attempt 2: an earlier clock",
+        "info     candidate 0: resumed at step 3",
+        "error    attempt 1: it failed", "         Traceback:", "           x",
+    ]  # fmt: skip
+    assert place.run("logs", "s/0", "-n", 1).out.splitlines()[0].endswith("attempt 1: it failed")
 
 
 @pytest.mark.parametrize(

@@ -19,6 +19,7 @@ from services.controller.latest import Latest
 from services.controller.profiling import Profiling
 from services.controller.rates import Rates
 from services.controller.settings import Settings
+from services.controller.sums import Sums
 from services.controller.volumes import Volumes
 from services.home import Home
 
@@ -36,6 +37,7 @@ class Service:
     tokens: Tokens = field(init=False)
     nudges: list[Callable[[], None]] = field(default_factory=list)
     rates: Rates = field(init=False)
+    sums: Sums = field(init=False)
     columns: AllColumns = field(init=False)
     completed: Completed = field(init=False)
     volumes: Volumes = field(init=False)
@@ -49,6 +51,7 @@ class Service:
         object.__setattr__(self, "course", Course(self.store))
         object.__setattr__(self, "tokens", Tokens(self.store))
         object.__setattr__(self, "rates", Rates(self.settings.quotas))
+        object.__setattr__(self, "sums", Sums(self.reader))
         object.__setattr__(self, "columns", AllColumns(self.reader))
         object.__setattr__(self, "completed", Completed(self.reader))
         object.__setattr__(self, "volumes", Volumes(self.store, self.reader, self.completed))

@@ -137,6 +137,11 @@ class Reader:
             raise NotFoundError(f"no search {search_id!r}")
         return int(found[0]["revision"])
 
+    def revisions(self, search_ids: Sequence[str]) -> dict[str, int]:
+        """Of each search that is there."""
+        rows = self._rows(select(_SEARCHES.c.id, _SEARCHES.c.revision).where(_SEARCHES.c.id.in_(search_ids)))
+        return {row["id"]: int(row["revision"]) for row in rows}
+
     def newest(self) -> tuple[int, int]:
         """How many searches there are, and the sum of their revisions: it changes whenever anything does."""
         row = self._rows(select(func.count().label("searches"), func.sum(_SEARCHES.c.revision).label("revisions")))[0]

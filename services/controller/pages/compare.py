@@ -188,7 +188,7 @@ def _side(service: Service, search: SearchRecord, cost: str, name: str) -> Side:
 
 
 def _facts_of(service: Service, search: SearchRecord, front: int) -> dict[str, str]:
-    progress = service.reader.progress([search.id]).get(search.id, NOTHING)
+    progress = service.sums.of([search.id]).get(search.id, NOTHING)
     spec, total = search.spec, search.spec.get("budget", {}).get("total", {})
     compute, spent = total.get("compute"), progress.flops + progress.final_flops
     share = f" ({format_percent(spent / compute)})" if compute else ""

@@ -159,7 +159,7 @@ def _context(service: Service, wanted: Wanted, count: int, leases: Mapping[str, 
         limit=PAGE + 1,
     )
     shown = [own for own, _ in found[:PAGE]]
-    progress = service.reader.progress([own.id for own in shown])
+    progress = service.sums.of([own.id for own in shown])
     cheapest = service.reader.cheapest({key: own.best for key, own in progress.items() if own.best is not None})
     lines = [_line(own, progress.get(own.id, NOTHING), cheapest.get(own.id, ()), leases.get(own.id)) for own in shown]
     more = ""

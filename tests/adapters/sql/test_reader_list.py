@@ -1,10 +1,13 @@
 """What a list of searches shows, read from both databases."""
 
+from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 import pytest
+from sqlalchemy.dialects import sqlite
 
-from nas.adapters.sql.reader import ORDERS, RANKS, Reader
+from nas.adapters.sql.reader import ORDERS, RANKS, Reader, Wanted
 from nas.adapters.sql.store import SqlStore
 from nas.records import CandidateState, Origin, SearchState
 from tests.contracts.samples import CANDIDATE, SEARCH
@@ -17,6 +20,7 @@ TABLE = [
     ("d", "50%_off", "paused", 20.0, [1.5]),
     ("e", "gamma", "cancelled", 40.0, []),
 ]  # fmt: skip
+INDEX = "USING INDEX ix_candidates_search_id_val_bpb (search_id=?"
 SORTED = {
     ("created", True): "eacdb",
     ("created", False): "bcdae",
@@ -107,3 +111,50 @@ def test_leases_that_hold(reader: Reader, store: SqlStore) -> None:
     lease = store.take_lease("c", "host:1", 60)
     assert reader.leases(store.now()) == [lease]
     assert reader.leases(lease.expires_at) == []
+
+
+LOSSES = [2.5, None, 1.5, 2.5, None, 0.5, 2.5]
+BY_LOSS = {False: [5, 2, 0, 3, 6, 1, 4], True: [0, 3, 6, 2, 5, 1, 4]}
+"""Numbers decide between equal ones; those without a loss are last, whichever way."""
+
+
+@pytest.mark.parametrize("descending", BY_LOSS)
+def test_candidates_by_loss(store: SqlStore, descending: bool) -> None:
+    """In whole, and a page of any size after the other."""
+    store.add_search(SEARCH)
+    for number, loss in enumerate(LOSSES):
+        store.add_candidate(replace(CANDIDATE, number=number, val_bpb=loss))
+    reader = Reader(store)
+    for size in (1, 2, 3, 10):
+        shown: list[int] = []
+        after = None
+        while page := reader.candidates("s", Wanted(), order="val_bpb", descending=descending, after=after, limit=size):
+            shown += [own.number for own, _ in page]
+            after = (page[-1][0].val_bpb, page[-1][0].number)
+        assert shown == BY_LOSS[descending], size
+
+
+def test_what_is_sorted_by_loss_goes_along_an_index(sqlite_url: str, open_: Callable[[str], SqlStore]) -> None:
+    """None of it reads all candidates; only the order of equal losses, the other way round, is left to be made."""
+    store = open_(sqlite_url)
+    reader, plans = Reader(store), list[list[str]]()
+
+    def explained(statement: Any) -> list[Any]:
+        literal = statement.compile(dialect=sqlite.dialect(), compile_kwargs={"literal_binds": True})
+        with store.transactions.read() as connection:
+            plans.append([row[3] for row in connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {literal}")])
+        return []
+
+    reader._rows = explained  # type: ignore[method-assign]
+    reader.candidates("s", Wanted(), order="val_bpb", limit=100)
+    reader.candidates("s", Wanted(), order="val_bpb", after=(2.0, 3), limit=100)
+    reader.candidates("s", Wanted(), order="val_bpb", after=(None, 3), limit=100)
+    reader.candidates("s", Wanted(), order="val_bpb", descending=True, limit=100)
+    reader.listed(order="best", limit=100)
+    reader.cheapest({"s": 2.0, "t": 3.0})
+    for plan in plans:
+        looks = [step for step in plan if " candidates " in step]
+        assert looks and all(INDEX in step for step in looks), plan
+    ascending, after, none, descending, *_ = plans
+    assert not any("TEMP B-TREE" in step for plan in (ascending, after, none) for step in plan)
+    assert "USE TEMP B-TREE FOR ORDER BY" not in descending

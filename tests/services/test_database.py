@@ -107,11 +107,11 @@ def test_a_sound_database(place: Place, file: Path) -> None:
     done = place.run("db", "check")
     assert (done.code, done.err) == (0, "")
     assert done.out.startswith(f"database   sqlite:///{file}, ")
-    assert "\nschema     0004, the newest\ncondition  sound\ntables     answers  " in done.out
+    assert "\nschema     0005, the newest\ncondition  sound\ntables     answers  " in done.out
     assert re.search(r"^ {11}searches +1 rows", done.out, re.M)
     done = place.run("db", "check", "-o", "json")
     assert conforms(done.json, CHECKED) == []
-    assert (done.json["schema"], done.json["problems"]) == ({"found": "0004", "wanted": "0004"}, [])
+    assert (done.json["schema"], done.json["problems"]) == ({"found": "0005", "wanted": "0005"}, [])
 
 
 @pytest.mark.parametrize("version", ["0001", "0003"])
@@ -119,7 +119,7 @@ def test_an_older_one_is_sound_and_stays_as_it_is(version: str, place: Place, fi
     make(file, version)
     done = place.run("db", "check")
     assert (done.code, done.err) == (0, "")
-    assert f"schema     {version}, 0004 is the newest: nas db upgrade\ncondition  sound\n" in done.out
+    assert f"schema     {version}, 0005 is the newest: nas db upgrade\ncondition  sound\n" in done.out
     assert version_of(file) == version
     assert [own.name for own in place.home.iterdir()] == ["nas.db"]
 
@@ -177,7 +177,7 @@ def test_a_server(place: Place, postgres_url: str) -> None:
     assert "holds no tables of nas: `nas db upgrade` makes them" in done.err
     done = place.run("db", "upgrade", NAS_DATABASE=url)
     assert (done.code, done.out) == (0, "")
-    assert done.err.endswith(": made with schema 0004\n")
+    assert done.err.endswith(": made with schema 0005\n")
     done = place.run("db", "check", "-o", "json", NAS_DATABASE=url)
     assert (done.code, conforms(done.json, CHECKED)) == (0, [])
     assert "secret" not in done.out
@@ -193,21 +193,21 @@ def test_an_older_one_is_copied_and_upgraded(place: Place, file: Path) -> None:
     assert (done.code, done.out) == (0, "")
     said = re.fullmatch(
         rf"database (\S+): as it was: ({file}\.\d+T\d+Z\.schema-0003\.backup)\n"
-        r"database \1: schema 0003 has become 0004\n",
+        r"database \1: schema 0003 has become 0005\n",
         done.err,
     )
     assert said, done.err
-    assert (version_of(Path(said[2])), version_of(file)) == ("0003", "0004")
+    assert (version_of(Path(said[2])), version_of(file)) == ("0003", "0005")
     assert place.run("ls", "-o", "id").out == "s\n"
     done = place.run("db", "upgrade")
     assert done.code == 0
-    assert done.err == f"database sqlite:///{file}: schema 0004 is the newest, nothing to do\n"
+    assert done.err == f"database sqlite:///{file}: schema 0005 is the newest, nothing to do\n"
 
 
 def test_without_a_backup(place: Place, file: Path) -> None:
     make(file, "0001")
     done = place.run("db", "upgrade", "--no-backup")
-    assert (done.code, done.err) == (0, f"database sqlite:///{file}: schema 0001 has become 0004\n")
+    assert (done.code, done.err) == (0, f"database sqlite:///{file}: schema 0001 has become 0005\n")
     assert [own.name for own in place.home.iterdir()] == ["nas.db"]
 
 
@@ -226,7 +226,7 @@ def test_a_newer_one_is_refused(place: Place, file: Path) -> None:
     for arguments in (("upgrade",), ("upgrade", "--no-backup")):
         done = place.run("db", *arguments)
         assert done.code == 1
-        assert "9999 is newer than this version of nas, which knows up to 0004: upgrade nas" in done.err
+        assert "9999 is newer than this version of nas, which knows up to 0005: upgrade nas" in done.err
     assert [own.name for own in place.home.iterdir()] == ["nas.db"]
 
 
@@ -242,7 +242,7 @@ def test_a_server_is_dumped_by_its_own_tool(place: Place, postgres_url: str) -> 
     )
     assert done.err.endswith("; then: nas db upgrade --no-backup\n")
     done = place.run("db", "upgrade", "--no-backup", NAS_DATABASE=postgres_url)
-    assert (done.code, done.err.partition(": ")[2]) == (0, "schema 0003 has become 0004\n")
+    assert (done.code, done.err.partition(": ")[2]) == (0, "schema 0003 has become 0005\n")
 
 
 # --- backup ---
@@ -269,7 +269,7 @@ def test_an_existing_file_is_kept(place: Place, file: Path) -> None:
     )  # fmt: skip
     assert copy.read_text() == "precious"
     assert place.run("db", "backup", "copy.db", "--force").code == 0
-    assert version_of(copy) == "0004"
+    assert version_of(copy) == "0005"
     done = place.run("db", "backup", "home/nas.db", "--force")
     assert (done.code, done.err) == (2, f"nas: FILE: must not be the database itself, found '{file}'\n")
 

@@ -26,7 +26,7 @@ from nas.policy import POLICIES, STARTUP, Policy
 from nas.ports import Assignment, Done, Driver, Outcome, Wait
 from nas.propose import RANDOM_AFTER
 from nas.prune import Outlook, Standing, decide
-from nas.records import CandidateRecord, CandidateState, CurvePoint, LedgerRecord, Origin, Verdict
+from nas.records import CandidateRecord, CandidateState, CurvePoint, LedgerRecord, LogLine, Origin, Verdict
 from nas.recovery import abandon
 from nas.scaling import expected_excess
 from nas.search import LEAST_SEARCHED, MAXIMUM_FAILED, MAXIMUM_LOST, Search, prepare
@@ -301,6 +301,36 @@ def test_nothing_is_left_for_the_search(tiny_texts: Texts) -> None:
     spec = replace(spec, budget=replace(spec.budget, final=1.0))
     with pytest.raises(InfeasibleError, match="final share"):
         prepare(spec, load_space(spec.space), Appraiser(tiny_texts, spec.limits))
+
+
+def test_what_workers_say_is_recorded(make: Worlds) -> None:
+    """At once, or where more comes at once in one transaction with that."""
+    world = make(spec_of(budget=SMALL))
+    search = world.enter()
+    own = search.next()
+    assert isinstance(own, Assignment)
+
+    def messages() -> list[str]:
+        return [line.message for line in world.store.log("s", own.number, attempt=own.attempt)]
+
+    def log(message: str, *, more: bool) -> None:
+        search.logged(own.number, own.attempt, [LogLine(1.0, "info", "nas", message)], more=more)
+
+    point = CurvePoint("s", own.number, own.attempt, 1, 0.01, own.plan.step_flops, 1.0, train_bpb=5.0)
+    log("begins", more=True)
+    assert messages() == [] and world.store.attempts("s", own.number)[0].worker == ""
+    search.began(own.number, own.attempt, "node-3, cuda:0")
+    assert world.store.attempts("s", own.number)[0].worker == "node-3, cuda:0"
+    log("a point comes", more=True)
+    assert messages() == ["begins"]
+    search.report(point)
+    log("nothing comes", more=False)
+    log("ends", more=True)
+    assert messages() == ["begins", "a point comes", "nothing comes"]
+    search.finish(ended(own, "lost", 0.01))
+    assert messages() == ["begins", "a point comes", "nothing comes", "ends"]
+    world.enter()
+    assert len(messages()) == 4, "whoever drives next"
 
 
 class Timed(Watched):

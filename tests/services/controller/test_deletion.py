@@ -7,7 +7,7 @@ of others        |  theirs                  |  artifacts/T, theirs   |  T, corpo
 
 import threading
 from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -21,6 +21,7 @@ from nas.errors import NotFoundError
 from nas.records import SearchState
 from services.controller.dispatch import NoRay
 from services.controller.exports import Exports
+from tests.contracts.samples import CANDIDATE, LINE
 from tests.contracts.suggester import SPACE
 from tests.data.depots import FaultySystem, plant, tree
 from tests.helpers import study_of
@@ -64,6 +65,8 @@ def over(server: Server, name: str) -> str:
     """A search that is over, with a study, weights and an answer to its request."""
     own = str(server.submit(spec={"name": name}, headers={IDEMPOTENCY_HEADER: name}).json()["id"])
     server.store.update_search(own, state=SearchState.CANCELLED)
+    server.store.add_candidate(replace(CANDIDATE, search_id=own))
+    server.store.add_log(own, 0, 0, [LINE])
     url = sqlalchemy_url(server.store.url)
     with closing(OptunaSuggester(url, own, SPACE, ["val_bpb", "params"], 0, 1)) as suggester:
         suggester.name(suggester.ask().key, "c", 0, {})
@@ -85,6 +88,7 @@ def test_what_goes_and_what_stays(make_server: Servers, url: str, storage: str, 
     plant(shared, {**kept, f"{own}/0/weights.safetensors": b"w", f"{own}/1/checkpoint.pt": b"c"})
     assert delete(server, own) == 204
     assert [record.id for record in server.store.searches()] == [other]
+    assert [len(server.store.log(name, 0)) for name in (own, other)] == [0, 1]
     assert tree(shared) == kept
     assert [path.name for path in server.service.home.artifacts.iterdir()] == [other]
     assert dispatcher.forgotten == [own]

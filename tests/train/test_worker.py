@@ -2,6 +2,7 @@
 
 import math
 import resource
+import socket
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -560,3 +561,24 @@ def test_who_was_out_of_memory_because_of_others_is_not_to_blame(
 )
 def test_errors_of_memory(error: Exception, is_one: bool) -> None:
     assert is_out_of_memory(error) is is_one
+
+
+@pytest.mark.parametrize(
+    ("device", "visible", "words"),
+    [
+        ("cpu", None, "cpu"),
+        ("cpu", "2", "cpu"),
+        ("cuda", None, "cuda:0"),
+        ("cuda", "", "cuda:0"),
+        ("cuda", "3,1", "cuda:3"),
+        ("cuda", "GPU-5e1f", "cuda:GPU-5e1f"),
+    ],
+)
+def test_where_a_worker_is(
+    tiny_texts: Texts, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, device: str, visible: str | None, words: str
+) -> None:
+    """The device as the machine counts it, not as its process does."""
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    if visible is not None:
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
+    assert Workshop(tiny_texts, tmp_path, device).place == f"{socket.gethostname()}, {words}"

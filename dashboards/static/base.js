@@ -1,5 +1,5 @@
 // @ts-check
-// On every page: the theme, logging out, buttons that ask the API for something, parts that htmx fetches.
+// On every page: the theme, logging out, buttons that ask the API for something, menus, parts that htmx fetches.
 import {Problem, api, headers, say} from "./api.js";
 import "./parts.js";
 
@@ -70,6 +70,31 @@ function confirmed(id) {
   });
 }
 
+/** A menu closes by Escape, which gives back the focus, and when focus or pointer go elsewhere. */
+function menus() {
+  document.addEventListener("keydown", event => {
+    const menu = event.key === "Escape" && event.target instanceof Element && event.target.closest("details.menu[open]");
+    if (!menu) return;
+    menu.removeAttribute("open");
+    menu.querySelector("summary")?.focus();
+  });
+  for (const kind of ["focusin", "pointerdown"]) {
+    document.addEventListener(kind, ({target}) => {
+      for (const menu of document.querySelectorAll("details.menu[open]")) {
+        if (target instanceof Node && !menu.contains(target)) menu.removeAttribute("open");
+      }
+    });
+  }
+}
+
+/** What has the focus is seen whole, also in a table that is scrolled sideways; browsers are content with a part of it. */
+function sights() {
+  document.addEventListener("focusin", ({target}) => {
+    if (!(target instanceof HTMLElement) || !target.matches(".scroll *:focus-visible")) return;
+    target.scrollIntoView({block: "nearest", inline: "nearest"});
+  });
+}
+
 document.addEventListener("htmx:config:request", event => {
   const detail = /** @type {CustomEvent} */ (event).detail;
   Object.assign(detail.ctx.request.headers, headers());
@@ -78,3 +103,5 @@ document.addEventListener("htmx:config:request", event => {
 theme();
 logout();
 asks();
+menus();
+sights();

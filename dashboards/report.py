@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from functools import cache
+from importlib import resources
 from io import StringIO
 from statistics import median
 from typing import Any
@@ -49,6 +50,7 @@ def render_report(view: SearchView) -> str:
             setting=list(_flat(view.search.setting)),
             export=(view.search.result or {}).get("export", ""),
             sources=SOURCES,
+            shared=_shared_styles(),
             plotly=Markup(get_plotlyjs()) if drawn else "",  # the library's own text, not the user's
         )
     )
@@ -62,6 +64,12 @@ def _environment() -> Environment:
     own = environment("dashboards")
     own.filters["json"] = _script_json
     return own
+
+
+@cache
+def _shared_styles() -> Markup:
+    """What the report has in common with the pages of a server."""
+    return Markup((resources.files("dashboards") / "static" / "shared.css").read_text("utf-8"))  # our own text
 
 
 def _script_json(chart: Chart) -> Markup:

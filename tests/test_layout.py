@@ -80,6 +80,7 @@ def test_the_controller_is_light() -> None:
         ("nas.adapters.sql", "migrations/script.py.mako"),
         ("nas.adapters.sql", "migrations/versions/0001_first.py"),
         ("dashboards", "templates/report.css"),
+        ("dashboards", "static/shared.css"),
     ],
 )
 def test_data_is_found_as_a_resource(package: str, name: str) -> None:

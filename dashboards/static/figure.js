@@ -21,6 +21,7 @@ export class Figure {
     this._device = device;
     this._acts = acts;
     this._plot = /** @type {Plot} */ (element("front-plot"));
+    this._card = element("front");
     this._tip = element("front-tip");
     this._traces = state.given.frame.data;
     for (const trace of this._traces) if (trace.hovertemplate) Object.assign(trace, {hovertemplate: "", hoverinfo: "none"}); // see _point()
@@ -68,13 +69,13 @@ export class Figure {
   /** As a file, with the page's own colours. @param {string} kind @param {string} title */
   async picture(kind, title) {
     const {search, frame} = this._state.given;
-    const style = getComputedStyle(document.documentElement);
+    const style = getComputedStyle(this._card);
     const shown = {
       data: this._traces,
       layout: {
         ...this._layout(),
-        paper_bgcolor: style.getPropertyValue("--card").trim(),
-        font: {...frame.layout.font, color: style.getPropertyValue("--ink").trim()},
+        paper_bgcolor: style.backgroundColor,
+        font: {...frame.layout.font, color: style.color},
         title: {text: title, font: {size: 15}, x: 0.02, xanchor: "left"},
         margin: {l: 8, r: 20, t: 48, b: 8},
       },

@@ -1,5 +1,5 @@
 // @ts-check
-// Parts of a page that htmx fetches. An error leaves a part as it is, and is said. A part that asks by itself, which has
+// Parts of a page that htmx fetches. An error leaves a part as it is (``noSwap`` of the page), and is said. A part that asks by itself, which has
 // ``nas:again`` among its triggers, is tried again until it works; where it has never been there, it says so in its place.
 import {Again, allAgain, sentence} from "./again.js";
 import {say} from "./api.js";
@@ -7,7 +7,7 @@ import {throttled} from "./live.js";
 
 const PAUSE = 2000;
 const OWN = '[hx-trigger*="nas:again"]';
-/** @typedef {{sourceElement: Element, response?: {status: number, headers: Headers}, text?: string, hx?: {reswap?: string}}} Context */
+/** @typedef {{sourceElement: Element, response?: {status: number, headers: Headers}, text?: string}} Context */
 
 /** @type {WeakMap<Element, Again>} */
 const parts = new WeakMap();
@@ -35,7 +35,6 @@ document.addEventListener("htmx:response:error", event => {
   const ctx = /** @type {Context} */ (/** @type {CustomEvent} */ (event).detail.ctx);
   const {status = 0, headers} = ctx.response ?? {};
   const why = headers?.get("Content-Type")?.startsWith("text/plain") ? ctx.text ?? "" : ""; // else a page of whoever stands between
-  Object.assign(ctx.hx ??= {}, {reswap: "none"});
   if (ctx.sourceElement.matches(OWN)) failed(ctx.sourceElement, status, why);
   else if (pressed(ctx)) say(why || `The server answers ${status}.`);
 });

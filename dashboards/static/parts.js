@@ -1,6 +1,7 @@
 // @ts-check
-// Parts of a page that htmx fetches. An error leaves a part as it is (``noSwap`` of the page), and is said. A part that asks by itself, which has
-// ``nas:again`` among its triggers, is tried again until it works; where it has never been there, it says so in its place.
+// Parts of a page that htmx fetches. An error leaves a part as it is (``noSwap`` of the page), and is said. A part that
+// asks by itself, which has ``nas:again`` among its triggers, is tried again until it works; where it has never been
+// there, it says so in its place.
 import {Again, allAgain, sentence} from "./again.js";
 import {say} from "./api.js";
 import {throttled} from "./live.js";

@@ -9,8 +9,9 @@ YEAR = 365 * 24 * 3600
 
 
 @router.get("/static/{version}/{name}")
-def asset(request: Request, version: str, name: str) -> Response:
-    """For good under the present version; under any other, which an old page may name, as it is now."""
+async def asset(request: Request, version: str, name: str) -> Response:
+    """For good under the present version; under any other, which an old page may name, as it is now. From memory: a
+    thread of its own would take longer than the answer."""
     own = assets().get(name)
     if own is None:
         return Response(status_code=404)
@@ -22,5 +23,5 @@ def asset(request: Request, version: str, name: str) -> Response:
 
 
 @router.get("/favicon.ico")
-def icon(request: Request) -> Response:
-    return asset(request, digest(), "icon.svg")
+async def icon(request: Request) -> Response:
+    return await asset(request, digest(), "icon.svg")

@@ -43,6 +43,15 @@ class Ledger:
         self._seconds = {SEARCH: 0.0, FINAL: 0.0}
         self._open: dict[int, tuple[str, int]] = {}
         self._sequence = 0
+        self.follow(records)
+
+    @property
+    def sequence(self) -> int:
+        """Of the last record; 0 before the first."""
+        return self._sequence
+
+    def follow(self, records: Iterable[LedgerRecord]) -> None:
+        """Takes in further records that another wrote, in order of sequence."""
         for record in records:
             self._apply(record)
 

@@ -1,11 +1,11 @@
 """The account of a search from sums of the database: what `dashboards.view` finds by loading all of it."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from dataclasses import replace
 
 from dashboards.money import Money
 from dashboards.view import Audit, false_stop, grants, spending
-from nas.adapters.sql.course import Audited, Booked, Spent
-from nas.ledger import FINAL, SEARCH, Balance
+from nas.adapters.sql.course import Audited
 from nas.records import CandidateState, SearchRecord, SearchState
 from services.controller.service import Service
 
@@ -14,16 +14,17 @@ OVER = (SearchState.COMPLETED, SearchState.FAILED, SearchState.CANCELLED)
 
 def money(service: Service, search: SearchRecord) -> Money:
     """Of a search as it is now."""
-    revision = service.reader.revision(search.id)
-    spent, booked = service.spent.of(search.id, revision), service.booked.of(search.id, revision)
-    own, final = _balances(search, booked)
-    trained = {state: int(sums.train) for state, sums in spent.items()}
+    tally = service.tallies.of(search.id, service.reader.revision(search.id))
+    granted = grants(search)
+    own = replace(tally.search, granted=granted[0] + tally.search.granted)
+    final = replace(tally.final, granted=granted[1] + tally.final.granted)
+    trained = {state: sums.train for state, sums in tally.by_state.items()}
     return Money(
-        spending=spending(trained, int(sum(sums.evaluation for sums in spent.values())), own, final),
+        spending=spending(trained, sum(sums.evaluation for sums in tally.by_state.values()), own, final),
         search=own,
         final=final,
-        gate_saved=_gate_saved(search, spent),
-        pruner_saved=int(spent[CandidateState.STOPPED].spared) if CandidateState.STOPPED in spent else 0,
+        gate_saved=int(search.setting.get("candidate_flops") or 0) * tally.of(CandidateState.REJECTED).candidates,
+        pruner_saved=tally.of(CandidateState.STOPPED).spared,
         audits=sum(audit.extra_flops for audit in audits_of(service.course.audits(search.id), ())),
         open=search.state not in OVER,
     )
@@ -42,24 +43,3 @@ def audits_of(found: Sequence[Audited], front: Sequence[int]) -> list[Audit]:
         )
         for own in found
     ]
-
-
-def candidates_spent(service: Service, search_id: str, revision: int) -> int:
-    """FLOPs of training and evaluation, without the final run."""
-    return int(sum(own.train + own.evaluation for own in service.spent.of(search_id, revision).values()))
-
-
-def _balances(search: SearchRecord, booked: Mapping[str, Booked]) -> tuple[Balance, Balance]:
-    own, final = (booked.get(name, Booked()) for name in (SEARCH, FINAL))
-    granted = grants(search)
-    received = int(final.received)  # by the search, which had it left
-    return _balance(granted[0] - received, own), _balance(granted[1] + received, final)
-
-
-def _balance(granted: int, booked: Booked) -> Balance:
-    return Balance(granted, int(booked.spent), int(booked.reserved), booked.seconds)
-
-
-def _gate_saved(search: SearchRecord, spent: Mapping[CandidateState, Spent]) -> int:
-    rejected = spent[CandidateState.REJECTED].candidates if CandidateState.REJECTED in spent else 0
-    return int(search.setting.get("candidate_flops") or 0) * rejected

@@ -1,25 +1,24 @@
 """What routes work with."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Annotated
 
 from fastapi import Depends, Request
 
-from nas.adapters.sql.course import Booked, Course, Spent
+from nas.adapters.sql.course import Course
 from nas.adapters.sql.reader import Reader
 from nas.adapters.sql.store import SqlStore
 from nas.adapters.sql.tokens import Tokens
-from nas.records import CandidateState
 from services.controller.columns import AllColumns
 from services.controller.completed import Completed
 from services.controller.dispatcher import Dispatcher
 from services.controller.exports import Exports
-from services.controller.latest import Latest
 from services.controller.profiling import Profiling
 from services.controller.rates import Rates
 from services.controller.settings import Settings
 from services.controller.sums import Sums
+from services.controller.tallies import Tallies
 from services.controller.volumes import Volumes
 from services.home import Home
 
@@ -41,8 +40,7 @@ class Service:
     columns: AllColumns = field(init=False)
     completed: Completed = field(init=False)
     volumes: Volumes = field(init=False)
-    spent: Latest[Mapping[CandidateState, Spent]] = field(init=False)
-    booked: Latest[Mapping[str, Booked]] = field(init=False)
+    tallies: Tallies = field(init=False)
     exports: Exports = field(init=False)
     profiling: Profiling = field(init=False)
 
@@ -55,8 +53,7 @@ class Service:
         object.__setattr__(self, "columns", AllColumns(self.reader))
         object.__setattr__(self, "completed", Completed(self.reader))
         object.__setattr__(self, "volumes", Volumes(self.store, self.reader, self.completed))
-        object.__setattr__(self, "spent", Latest(lambda own, revision, known: self.course.spent(own)))
-        object.__setattr__(self, "booked", Latest(lambda own, revision, known: self.course.booked(own)))
+        object.__setattr__(self, "tallies", Tallies(self.course))
         object.__setattr__(self, "exports", Exports(self.home.exports, self.dispatcher))
         object.__setattr__(self, "profiling", Profiling(self.dispatcher))
 

@@ -8,7 +8,7 @@ from sqlalchemy import Double, RowMapping, and_, case, cast, func, or_, select
 
 from nas.adapters.sql.models import Base
 from nas.adapters.sql.store import SqlStore
-from nas.records import CandidateState, DecisionRecord, EventRecord, Origin, Verdict
+from nas.records import CandidateState, DecisionRecord, EventRecord, LedgerRecord, Origin, Verdict
 
 _CANDIDATES, _ATTEMPTS, _POINTS, _DECISIONS, _LEDGER, _EVENTS = (
     Base.metadata.tables[name] for name in ("candidates", "attempts", "curve_points", "decisions", "ledger", "events")
@@ -36,24 +36,14 @@ class Place:
 
 
 @dataclass(frozen=True, slots=True)
-class Spent:
-    """By the candidates of a state, without the final run. FLOPs are sums of floats: exact to some fifteen digits.
-    ``spared`` is what had been planned on top."""
+class Taken:
+    """FLOPs that a candidate has taken, and those of training that were planned."""
 
-    candidates: int
-    train: float
-    evaluation: float
-    spared: float
-
-
-@dataclass(frozen=True, slots=True)
-class Booked:
-    """On an account of the ledger. ``received`` is what another has handed over; ``reserved`` is not settled yet."""
-
-    spent: float = 0.0
-    seconds: float = 0.0
-    received: float = 0.0
-    reserved: float = 0.0
+    number: int
+    state: CandidateState
+    train: int
+    evaluation: int
+    planned: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,46 +122,20 @@ class Course:
 
     # --- the account ---
 
-    def spent(self, search_id: str) -> dict[CandidateState, Spent]:
-        """By state."""
+    def taken(self, search_id: str, since: int = -1) -> list[Taken]:
+        """By the candidates of the search itself, without the final run, that have changed after a revision."""
         own = _CANDIDATES.c
-        train, planned = cast(own.train_flops_spent, Double), cast(own.train_flops_planned, Double)
-        spared = case((planned > train, planned - train), else_=0.0)
-        sums = [func.sum(column) for column in (train, cast(own.eval_flops, Double), spared)]
-        statement = select(own.state, func.count(), *sums).where(own.search_id == search_id, own.origin != Origin.FINAL)
+        columns = (own.number, own.state, own.train_flops_spent, own.eval_flops, own.train_flops_planned)
+        where = (own.search_id == search_id, own.origin != Origin.FINAL, own.revision > since)
         with self._transactions.read() as connection, self._transactions.refusals():
-            return {row[0]: Spent(*row[1:]) for row in connection.execute(statement.group_by(own.state))}
+            return [Taken(*row) for row in connection.execute(select(*columns).where(*where))]
 
-    def booked(self, search_id: str) -> dict[str, Booked]:
-        """By account, of those that anything was written on."""
+    def booked(self, search_id: str, after: int = 0) -> list[LedgerRecord]:
+        """Lines of the account with a sequence number above that."""
         own = _LEDGER.c
-        flops = cast(own.flops, Double)
-        is_spent = own.kind.in_(("settle", "charge"))
-        statement = select(
-            own.account,
-            func.sum(case((is_spent, flops), else_=0.0)).label("spent"),
-            func.sum(case((is_spent, own.seconds), else_=0.0)).label("seconds"),
-            func.sum(case((own.kind == "transfer", flops), else_=0.0)).label("received"),
-        ).where(own.search_id == search_id)
-        reserved = self._reserved(search_id)
-        return {
-            row["account"]: Booked(row["spent"], row["seconds"], row["received"], reserved.get(row["account"], 0.0))
-            for row in self._rows(statement.group_by(own.account))
-        }
-
-    def _reserved(self, search_id: str) -> dict[str, float]:
-        """Of candidates about which the last line is a reservation."""
-        own = _LEDGER.c
-        place = func.max(own.sequence).label("last")
-        about = select(place).where(
-            own.search_id == search_id, own.kind.in_(("reserve", "settle")), own.number.is_not(None)
-        )
-        last = about.group_by(own.number).subquery()
-        statement = select(own.account, func.sum(cast(own.flops, Double)).label("flops")).join(
-            last, and_(own.sequence == last.c.last, own.search_id == search_id)
-        )
-        rows = self._rows(statement.where(own.kind == "reserve").group_by(own.account))
-        return {row["account"]: row["flops"] for row in rows}
+        columns = [own[field.name] for field in fields(LedgerRecord)]
+        statement = select(*columns).where(own.search_id == search_id, own.sequence > after).order_by(own.sequence)
+        return [LedgerRecord(**row) for row in self._rows(statement)]
 
     # --- now ---
 

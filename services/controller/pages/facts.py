@@ -12,6 +12,7 @@ from nas.records import CandidateRecord, CandidateState, Origin, SearchRecord, S
 from nas.spec import LOSS
 from nas.units import format_flops, format_seconds, parse_flops, parse_seconds
 from services.controller.service import Service
+from services.controller.tallies import Tally
 from services.worker.lease import elapsed
 
 SEARCHED = tuple(origin for origin in Origin if origin is not Origin.FINAL)
@@ -89,15 +90,15 @@ class Head:
 def head(service: Service, search: SearchRecord) -> Head:
     """From sums that the database makes: as quick for many candidates as for few."""
     reader, revision = service.reader, service.reader.revision(search.id)
-    spent = service.spent.of(search.id, revision)
-    counts = {state: spent[state].candidates if state in spent else 0 for state in CandidateState}
+    tally = service.tallies.of(search.id, revision)
+    counts = {state: tally.of(state).candidates for state in CandidateState}
     best = _best(service, search.id) if counts[CandidateState.COMPLETED] else None
     cost = next((name for name in search.spec["minimize"] if name != LOSS), "params")
     total, rejected = sum(counts.values()), counts[CandidateState.REJECTED]
     refused = reader.reasons(search.id, CandidateState.REJECTED) if rejected and not best else []
     return Head(
         sentence=sentence(search, best, candidates=total, rejected=rejected, cost=cost),
-        facts=tuple(_facts(service, search, revision, counts, best)),
+        facts=tuple(_facts(service, search, tally, counts, best)),
         note=_refusals(refused, total),
         actions=tuple(own for own in ACTIONS if own.name in _ALLOWED[search.state]),
     )
@@ -112,7 +113,7 @@ def _best(service: Service, search_id: str) -> CandidateRecord | None:
 def _facts(
     service: Service,
     search: SearchRecord,
-    revision: int,
+    tally: Tally,
     counts: Mapping[CandidateState, int],
     best: CandidateRecord | None,
 ) -> list[Fact]:
@@ -126,7 +127,7 @@ def _facts(
         facts.append(Fact("best of the search, validation", loss, MEASURED, "bits per byte", number=best.number))
     told = ", ".join(f"{counts[state]} {name}" for state, name in COUNTED.items() if counts[state])
     facts.append(Fact("candidates", str(sum(counts.values())), MEASURED, told))
-    booked = service.booked.of(search.id, revision).values()
+    booked = (tally.search, tally.final)
     took = elapsed(search, service.store.lease(search.id))
     facts += [
         _compute(search, sum(own.spent for own in booked)),

@@ -19,7 +19,7 @@ from nas.errors import NasError
 from nas.records import DecisionRecord, EventRecord, Origin, SearchRecord, SearchState, Verdict
 from nas.units import format_bytes, format_flops, format_seconds, format_share
 from services.controller.access import Reading
-from services.controller.account import OVER, audits_of, candidates_spent, money
+from services.controller.account import OVER, audits_of, money
 from services.controller.curves import front_of
 from services.controller.pages.page import PageRoute, part
 from services.controller.routes.analysis import volumes_of
@@ -40,7 +40,7 @@ def volume(service: TheService, caller: Reading, search_id: str) -> HTMLResponse
     found = volumes_of(service, search_id, revision, rises=True)
     if not found.steps:
         return part("progress-volume.html.j2", search=search, line={"x": [], "y": []}, why=_flat(search))
-    spent = candidates_spent(service, search_id, revision)
+    spent = service.tallies.of(search_id, revision).candidates_spent
     return part(
         "progress-volume.html.j2",
         search=search,

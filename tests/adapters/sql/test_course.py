@@ -6,9 +6,9 @@ from typing import Any
 import pytest
 
 from dashboards.view import view
-from nas.adapters.sql.course import Booked, Course
+from nas.adapters.sql.course import Course, Taken
+from nas.adapters.sql.reader import Reader
 from nas.adapters.sql.store import SqlStore
-from nas.ledger import FINAL, SEARCH, Ledger
 from nas.records import (
     AttemptRecord,
     CandidateState,
@@ -41,38 +41,24 @@ def bare(url: str, open_: Any) -> SqlStore:
     return store
 
 
-def test_sums_are_those_of_the_candidates(store: SqlStore) -> None:
-    found, whole = Course(store).spent(sample.ID), view(store, sample.ID)
-    searched = [own for own in whole.candidates if own.origin is not Origin.FINAL]
-    for state in CandidateState:
-        own = [record for record in searched if record.state is state]
-        assert (state in found) == bool(own)
-        if own:
-            assert found[state].candidates == len(own)
-            assert found[state].train == sum(record.train_flops_spent for record in own)
-            assert found[state].evaluation == sum(record.eval_flops for record in own)
-    assert found[S].spared == whole.pruner_saved_flops > 0
+def test_what_candidates_have_taken(store: SqlStore) -> None:
+    """Those of the search itself; of later revisions only what has changed."""
+    course = Course(store)
+    records = [own for own in store.candidates(sample.ID) if own.origin is not Origin.FINAL]
+    expected = [
+        Taken(own.number, own.state, own.train_flops_spent, own.eval_flops, own.train_flops_planned) for own in records
+    ]
+    assert sorted(course.taken(sample.ID), key=lambda own: own.number) == expected
+    revision = Reader(store).revision(sample.ID)
+    assert course.taken(sample.ID, revision) == []
+    store.update_candidate(sample.ID, 3, train_flops_spent=7)
+    assert course.taken(sample.ID, revision) == [replace(expected[3], train=7)]
 
 
-def test_the_account_is_that_of_the_ledger(bare: SqlStore) -> None:
-    """A book with everything in it: charged, settled, still reserved, reserved again, handed over."""
-    book = Ledger("s", 1000, 500)
-    lines = [book.charge(SEARCH, 10, 1.0, 0.0, "probe")]
-    for number, spent in ((0, 70), (1, 90), (2, None), (3, 100)):
-        lines.append(book.reserve(SEARCH, number, 100, 1.0))
-        if spent is not None:
-            lines.append(book.settle(number, spent, 2.0, 2.0))
-    lines += [book.reserve(SEARCH, 0, 50, 3.0), book.transfer_rest(4.0), book.reserve(FINAL, 4, 600, 5.0)]
-    course = Course(bare)
-    assert course.booked("s") == {}
-    for end in range(len(lines)):
-        bare.add_ledger([lines[end]])
-        told = Ledger("s", 1000, 500, lines[: end + 1])
-        for name, granted in ((SEARCH, 1000), (FINAL, 500)):
-            own, expected = course.booked("s").get(name, Booked()), told.balance(name)
-            assert (own.spent, own.seconds, own.reserved) == (expected.spent, expected.seconds, expected.reserved)
-            moved = course.booked("s").get(FINAL, Booked()).received
-            assert granted + (moved if name == FINAL else -moved) == expected.granted
+def test_lines_of_the_account(store: SqlStore) -> None:
+    lines = store.ledger(sample.ID)
+    for after in (0, 1, len(lines) - 1, len(lines), len(lines) + 1):
+        assert Course(store).booked(sample.ID, after) == lines[after:]
 
 
 @pytest.mark.parametrize(
@@ -189,7 +175,7 @@ def test_events_the_latest_first(store: SqlStore) -> None:
 def test_another_search_is_not_seen(bare: SqlStore) -> None:
     sample.fill(bare)
     course = Course(bare)
-    nothing: list[Any] = [course.begun("s", 9), course.heads("s", [0]), course.curves("s", [0], 9), course.spent("s"),
+    nothing: list[Any] = [course.begun("s", 9), course.heads("s", [0]), course.curves("s", [0], 9), course.taken("s"),
                           course.booked("s"), course.at_work("s"), course.waiting("s", 9), course.decisions("s", 9),
                           course.verdicts("s"), course.audits("s"), course.events("s", 9)]  # fmt: skip
     assert not any(nothing) and not course.rungs("s", [5])

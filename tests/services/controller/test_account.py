@@ -6,7 +6,7 @@ from dashboards.money import PARTS, money_of
 from dashboards.view import view
 from nas.ledger import SEARCH
 from nas.records import LedgerRecord, SearchState
-from services.controller.account import audits_of, candidates_spent, money
+from services.controller.account import audits_of, money
 from services.controller.curves import front_of
 from tests.dashboards import sample
 from tests.services.controller.conftest import Server
@@ -25,7 +25,7 @@ def test_so_does_one_with_everything_in_it(server: Server) -> None:
     found = money(server.service, search)
     assert found == money_of(whole)
     assert found.gate_saved and found.pruner_saved and found.audits and found.spending.other
-    assert candidates_spent(server.service, sample.ID, server.service.reader.revision(sample.ID)) == sum(
+    assert server.service.tallies.of(sample.ID, server.service.reader.revision(sample.ID)).candidates_spent == sum(
         own.train_flops_spent + own.eval_flops for own in whole.candidates if own is not whole.final
     )
     front = front_of(server.service, sample.ID, server.service.reader.revision(sample.ID))

@@ -12,7 +12,7 @@ from pathlib import Path
 import httpx2
 from playwright.sync_api import Browser
 
-from benchmarks.dashboard.chromium import asked_after, browsing, moves, opened, window
+from benchmarks.dashboard.chromium import asked_after, browsing, moves, opened, settle, window
 from benchmarks.dashboard.filling import fill
 from benchmarks.dashboard.pictures import take
 from benchmarks.machine import machine, publish, table
@@ -152,6 +152,7 @@ def drawing(browser: Browser, url: str, amount: Amount) -> str:
         with window(browser) as page:
             own = opened(page, url)
             first.append(own.first_plot_ms)
+            settle(page)  # or the server would still be at work for this one when the next is opened
             weight = own.weight
             moved = moves(page, amount.moves) if len(first) == amount.openings else []
     rows = [

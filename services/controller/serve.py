@@ -1,6 +1,7 @@
 """A server from its start to its end: database, Ray, application."""
 
 import errno
+import gc
 import signal
 import socket
 from collections.abc import Iterator
@@ -42,6 +43,7 @@ def serve(home: Home, settings: Settings) -> None:
                 timeout_graceful_shutdown=DRAIN_SECONDS,
                 proxy_headers=False,
             )
+            settle_heap()
             with _quiet_signals():
                 uvicorn.Server(config).run()
             if dispatcher.lost:
@@ -63,6 +65,13 @@ def check_address(host: str, port: int) -> None:
         if error.errno == errno.EADDRINUSE:
             raise SpecError("--port", "must be free: is a server running already?", port) from error
         raise SpecError("--host", f"must be an address that can be listened at: {error.strerror}", host) from error
+
+
+def settle_heap() -> None:
+    """What is loaded by now stays until the end. A full collection, during which nothing is answered, does not go
+    through it again: that took 0.15 s."""
+    gc.collect()
+    gc.freeze()
 
 
 @contextmanager

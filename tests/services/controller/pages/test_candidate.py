@@ -11,7 +11,7 @@ from dashboards.labels import STANDINGS
 from dashboards.view import view
 from nas.client.models import ExportInfo, ExportState
 from nas.data.storage import atomic_file
-from nas.records import CandidateState, LogLine
+from nas.records import CandidateState, LogLine, Origin
 from tests.dashboards import sample
 from tests.services.controller.conftest import Server
 
@@ -66,6 +66,15 @@ def test_why_it_was_stopped_or_rejected(sampled: Server) -> None:
     assert "4 peers that cost no more are lower" in stopped and "verdict-stop" in stopped
     assert "is above the limit of 2,500,000" in rejected
     assert "It was rejected before it trained: there is no curve." in rejected and "It was never trained." in rejected
+
+
+def test_the_final_run_is_called_so_once_and_nothing_stops_it(sampled: Server) -> None:
+    final = next(own for own in sampled.store.candidates(sampled.id) if own.origin is Origin.FINAL)
+    text = sampled.http.get(path(sampled, final.number)).text
+    assert f">final run · {final.id}<" in text and "None: nothing stops the final run." in text
+    other = sampled.http.get(path(sampled, 0)).text
+    assert f" · dial (scaling rules) · {sampled.store.candidate(sampled.id, 0).id}<" in other
+    assert "nothing stops the final run" not in other
 
 
 @pytest.mark.parametrize("number", ["99", "-1", "2147483648", "x", "1e3"])

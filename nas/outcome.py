@@ -36,6 +36,11 @@ def state_of(outcome: Outcome) -> tuple[CandidateState, str]:
     return _STATES[outcome.kind], outcome.detail
 
 
+def in_words(outcome: Outcome) -> str:
+    """``lost, the worker's node is gone``: its kind, and why where that was said."""
+    return f"{outcome.kind}, {outcome.detail}" if outcome.detail else outcome.kind
+
+
 def ended(assignment: Assignment, kind: str, last: CurvePoint | None, detail: str = "") -> Outcome:
     """The outcome of an attempt of which nothing is known but its last point."""
     spent, step = (last.flops, last.step) if last else (0, 0)

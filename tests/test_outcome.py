@@ -2,7 +2,7 @@ from dataclasses import fields, replace
 
 import pytest
 
-from nas.outcome import measured, objectives, repeated_steps, sentence, state_of
+from nas.outcome import in_words, measured, objectives, repeated_steps, sentence, state_of
 from nas.ports import Outcome
 from nas.records import AttemptRecord, CandidateRecord, CandidateState, Origin
 
@@ -83,3 +83,8 @@ def test_steps_that_were_repeated(walked: list[tuple[int, int]], repeated: int) 
         for number, (first, last) in enumerate(walked)
     ]
     assert repeated_steps(attempts) == repeated
+
+
+@pytest.mark.parametrize(("detail", "expected"), [("", "lost"), ("its node is gone", "lost, its node is gone")])
+def test_an_outcome_in_words(detail: str, expected: str) -> None:
+    assert in_words(replace(OUTCOME, kind="lost", detail=detail)) == expected

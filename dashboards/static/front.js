@@ -175,7 +175,7 @@ narrow.addEventListener("change", () => { if (figure.drawn) draw(); });
 
 // --- as it happens ---
 
-/** This module comes before plotly, so that the columns are on their way while a browser reads that. */
+/** This module comes before plotly, and the columns may too: what draws waits for that. */
 const loaded = new Promise(resolve => {
   if (document.readyState === "complete" || "Plotly" in window) resolve(null);
   else document.addEventListener("DOMContentLoaded", () => resolve(null), {once: true});
@@ -193,12 +193,12 @@ document.addEventListener("nas:columns", async () => {
   draw();
   shown();
 });
-document.addEventListener("nas:columns-failed", shown);
-setTimeout(shown, PATIENCE);
 document.addEventListener("nas:columns-failed", event => {
   const {status, why} = /** @type {CustomEvent} */ (event).detail;
   if (state.columns.revision < 0) element("front-empty").textContent = sentence("the candidates", status, why);
+  shown();
 });
+setTimeout(shown, PATIENCE);
 document.addEventListener("nas:deleted", () => {
   element("deleted").hidden = false;
   for (const button of document.querySelectorAll(".actions button")) button.setAttribute("disabled", "");

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import TypeVar
 
 from nas.logbook import Logbook, listening, log_begin, log_end
+from nas.outcome import in_words
 from nas.ports import Assignment, Done, Driver
 from nas.records import CurvePoint, Verdict
 from nas.train.worker import Workshop, carry_out
@@ -56,6 +57,5 @@ class InlineEngine:
             tell(lambda: driver.began(own.number, own.attempt, self._workshop.place))
             began = time.monotonic()
             outcome = carry_out(own, self._workshop, report, note, halted)
-            said = f"{outcome.kind}{outcome.detail and f', {outcome.detail}'}"
-            log_end(log, outcome.train_flops, time.monotonic() - began, said)
+            log_end(log, outcome.train_flops, time.monotonic() - began, in_words(outcome))
             tell(lambda: driver.finish(outcome))

@@ -1,4 +1,4 @@
-"""The account of a search from sums of the database: what `dashboards.view` finds by loading all of it."""
+"""The account of a search from its tally: what `dashboards.view` finds by loading all of it."""
 
 from collections.abc import Sequence
 from dataclasses import replace

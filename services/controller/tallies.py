@@ -1,7 +1,7 @@
 """What searches have spent: by the states of their candidates, and by their accounts. Kept, and brought up to date."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from nas.adapters.sql.course import Course, Taken
 from nas.ledger import FINAL, SEARCH, Balance, Ledger
@@ -39,14 +39,14 @@ class Tally:
         return self.by_state.get(state, Spent())
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class _Kept:
     """``ledger`` has all lines until its sequence; the rest is as of ``revision``."""
 
     ledger: Ledger
-    taken: Mapping[int, Taken] = field(default_factory=dict)
-    by_state: Mapping[CandidateState, Spent] = field(default_factory=dict)
-    revision: int = -1
+    taken: Mapping[int, Taken]
+    tally: Tally
+    revision: int
 
 
 class Tallies:
@@ -57,35 +57,34 @@ class Tallies:
 
     def of(self, search_id: str, revision: int) -> Tally:
         """As of that revision of the search, or a later one."""
-        own = self._latest.of(search_id, revision)
-        return own[1]
+        return self._latest.of(search_id, revision).tally
 
-    def _read(self, search_id: str, revision: int, known: "tuple[_Kept, Tally] | None") -> "tuple[_Kept, Tally]":
-        earlier = _Kept(Ledger(search_id, 0, 0)) if known is None else known[0]
-        changed = self._course.taken(search_id, earlier.revision)
-        earlier.ledger.follow(self._course.booked(search_id, earlier.ledger.sequence))
-        own = _Kept(
-            earlier.ledger,
-            {**earlier.taken, **{one.number: one for one in changed}},
-            _summed(
-                earlier.by_state, [earlier.taken[one.number] for one in changed if one.number in earlier.taken], changed
-            ),
-            revision,
-        )
-        return own, Tally(own.by_state, own.ledger.balance(SEARCH), own.ledger.balance(FINAL))
+    def _read(self, search_id: str, revision: int, earlier: _Kept | None) -> _Kept:
+        known = earlier or _nothing(search_id)
+        changed, ledger = self._course.taken(search_id, known.revision), known.ledger
+        ledger.follow(self._course.booked(search_id, ledger.sequence))
+        by_state = _summed(known.tally.by_state, known.taken, changed)
+        tally = Tally(by_state, ledger.balance(SEARCH), ledger.balance(FINAL))
+        return _Kept(ledger, {**known.taken, **{own.number: own for own in changed}}, tally, revision)
+
+
+def _nothing(search_id: str) -> _Kept:
+    ledger = Ledger(search_id, 0, 0)
+    return _Kept(ledger, {}, Tally({}, ledger.balance(SEARCH), ledger.balance(FINAL)), -1)
 
 
 def _summed(
-    sums: Mapping[CandidateState, Spent], gone: Sequence[Taken], come: Sequence[Taken]
+    sums: Mapping[CandidateState, Spent], taken: Mapping[int, Taken], changed: Sequence[Taken]
 ) -> Mapping[CandidateState, Spent]:
-    """Without those that are gone, and with those that have come."""
+    """With what has changed in the place of what was taken until then."""
     found = dict(sums)
-    for sign, own in [*((-1, own) for own in gone), *((1, own) for own in come)]:
-        former = found.get(own.state, Spent())
+    former = [taken[own.number] for own in changed if own.number in taken]
+    for sign, own in [*((-1, own) for own in former), *((1, own) for own in changed)]:
+        sum_ = found.get(own.state, Spent())
         found[own.state] = Spent(
-            former.candidates + sign,
-            former.train + sign * own.train,
-            former.evaluation + sign * own.evaluation,
-            former.spared + sign * max(0, own.planned - own.train),
+            sum_.candidates + sign,
+            sum_.train + sign * own.train,
+            sum_.evaluation + sign * own.evaluation,
+            sum_.spared + sign * max(0, own.planned - own.train),
         )
     return {state: own for state, own in found.items() if own.candidates}

@@ -15,7 +15,7 @@ from ray.tune.search import Searcher
 
 from nas.adapters.tune.messages import Began, Crashed, Failed, Heard, Logged, Needs, Note, Order, Reported, Slots
 from nas.adapters.tune.trainable import ITEMS
-from nas.outcome import INTERRUPTED, LOST, STOPPED, ended
+from nas.outcome import INTERRUPTED, LOST, STOPPED, ended, in_words
 from nas.ports import Assignment, Done, Driver, Outcome, Wait
 from nas.records import CurvePoint, LogLine, Verdict
 
@@ -123,7 +123,7 @@ class Floor:
         if run is not None and self.error is None:
             own = run.assignment
             outcome = ended(own, kind, run.last, detail)
-            line = LogLine(time.time(), "info", __name__, f"the attempt ends: {kind}{detail and f', {detail}'}")
+            line = LogLine(time.time(), "info", __name__, f"the attempt ends: {in_words(outcome)}")
             self._ask_at = 0.0
             if not said:
                 self._guarded(lambda: self.driver.logged(own.number, own.attempt, (line,), more=True))

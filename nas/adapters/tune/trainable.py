@@ -16,6 +16,7 @@ from ray import tune
 from nas.adapters.tune.messages import Began, Crashed, Failed, Heard, Logged, Note, Order, Reported
 from nas.errors import NasError
 from nas.logbook import Logbook, listening, log_begin, log_end
+from nas.outcome import in_words
 from nas.records import CurvePoint, Verdict
 from nas.train.worker import Workshop, carry_out
 
@@ -97,7 +98,7 @@ class Trainable(tune.Trainable):
             self._items.put(Began(self._workshop.place))
             outcome = carry_out(order.assignment, self._workshop, self._report, self._note, self._is_halted)
             self._flops = outcome.train_flops
-            return outcome, f"{outcome.kind}{outcome.detail and f', {outcome.detail}'}"
+            return outcome, in_words(outcome)
         except _Closed:
             return None, "closed where it was"
         except NasError as error:

@@ -88,7 +88,7 @@ class Head:
 
 
 def head(service: Service, search: SearchRecord) -> Head:
-    """From sums that the database makes: as quick for many candidates as for few."""
+    """From the search's tally and an index: as quick for many candidates as for few."""
     reader, revision = service.reader, service.reader.revision(search.id)
     tally = service.tallies.of(search.id, revision)
     counts = {state: tally.of(state).candidates for state in CandidateState}

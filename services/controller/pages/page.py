@@ -33,6 +33,9 @@ POLICY = "; ".join(
     )
 )
 
+PACKED = 2**10
+"""Bytes of a part from which on it is packed."""
+
 
 def page(request: Request, template: str, caller: Caller | None, status: int = 200, **context: Any) -> HTMLResponse:
     """A whole page; ``caller`` is ``None`` on those that anybody sees."""
@@ -50,10 +53,6 @@ def page(request: Request, template: str, caller: Caller | None, status: int = 2
 def part(template: str, **context: Any) -> HTMLResponse:
     """A part of a page, for one that is there already."""
     return HTMLResponse(render(template, **context), headers={"Content-Security-Policy": POLICY})
-
-
-PACKED = 2**10
-"""Bytes of a part from which on it is packed."""
 
 
 def spared(request: Request, answer: Response) -> Response:

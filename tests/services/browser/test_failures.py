@@ -2,10 +2,13 @@
 
 import re
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import pytest
-from playwright.sync_api import Browser, Route, expect
+from playwright.sync_api import Browser, Page, Route, expect
 
+from nas.adapters.sql.store import SqlStore
+from tests.dashboards import sample
 from tests.services.browser.conftest import Site
 from tests.services.browser.tab import Tab, tab
 
@@ -135,3 +138,27 @@ def test_the_stream_says_that_the_server_is_back(own: Tab, sampled: Site) -> Non
     failing.on = False
     expect(stale).to_be_hidden(timeout=SOON_MS)
     assert page.evaluate("window.backs") == 1
+
+
+@contextmanager
+def refused(page: Page) -> Iterator[None]:
+    """The candidate's page asks for what has changed, and is not answered, by the end of the block or soon after."""
+    with page.expect_event("requestfailed", lambda own: "since=" in own.url, timeout=SOON_MS):
+        yield
+
+
+def test_a_candidate_s_page_asks_again_until_it_is_answered(browser: Browser, busy: tuple[str, SqlStore]) -> None:
+    """What changed while the server did not answer is on it then; what was there has stayed meanwhile."""
+    url, store = busy
+    with tab(browser, url) as own:
+        page = own.page
+        own.open(f"/searches/{sample.ID}/candidates/9")
+        failing = Failing(own, gone, r"/candidates/9\?since=")
+        with refused(page):
+            store.update_candidate(sample.ID, 9, reason="told meanwhile")
+        with refused(page):
+            pass  # by itself
+        expect(page.get_by_role("heading", level=1)).to_contain_text("Candidate 9")
+        assert page.get_by_text("told meanwhile").count() == 0
+        failing.on = False
+        expect(page.get_by_text("told meanwhile")).to_be_visible(timeout=SOON_MS)

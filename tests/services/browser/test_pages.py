@@ -1,8 +1,7 @@
 """Every page in Chromium: readable by everybody, wide and narrow, light and dark, and quiet."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
-from pathlib import Path
+from dataclasses import dataclass
 
 import httpx2
 import pytest
@@ -10,15 +9,14 @@ from fastapi.responses import HTMLResponse
 from fastapi.routing import iter_route_contexts
 from playwright.sync_api import Browser
 
-from nas.adapters.sql.store import SqlStore, open_store
+from nas.adapters.sql.store import SqlStore
 from nas.client.models import API
-from nas.records import AttemptRecord, CandidateState, LogLine, SearchState
+from nas.records import AttemptRecord, CandidateState, LogLine
 from services.controller.app import create_app
 from services.controller.dispatch import NoRay
 from services.controller.pages.page import POLICY
 from services.controller.service import Service
 from services.controller.settings import Settings
-from services.home import Home
 from tests.dashboards import sample
 from tests.services.browser.conftest import Site, answering
 from tests.services.browser.tab import NARROW, WIDE, Tab, tab
@@ -107,20 +105,6 @@ def test_a_page(own: Tab, site: Site, view: View) -> None:
     assert own.overflow() == []
     assert own.barriers() == []
     assert [line for line in own.wrong if not view.refused or view.refused not in line] == []
-
-
-@pytest.fixture
-def busy(tmp_path: Path) -> Iterator[tuple[str, SqlStore]]:
-    """A server with a search at work, and its store."""
-    store = open_store(f"sqlite:///{tmp_path / 'nas.db'}")
-    sample.fill(store, sample.PLOTS[:9], state=SearchState.RUNNING, finished_at=None, result=None)
-    store.take_lease(sample.ID, "elsewhere:1", 600)
-    record = sample.candidate_record(9, sample.PLOTS[0], sample.START)
-    store.add_candidate(replace(record, state=CandidateState.TRAINING, val_bpb=None, artifact=""))
-    store.add_attempt(AttemptRecord(sample.ID, 9, 0, sample.START, "node-3, cuda:0"))
-    with answering(Service(Home(tmp_path, store.url), store, Settings(), NoRay())) as url:
-        yield url, store
-    store.close()
 
 
 def test_a_log_is_read_when_it_is_opened_and_kept_up(

@@ -46,8 +46,8 @@ function draw() {
   const empty = element("front-empty");
   empty.hidden = anything;
   figure.show(anything);
+  empty.textContent = anything ? "" : nothing();
   if (anything) paint();
-  else empty.textContent = nothing();
   tell();
   limits.fit(state.columns);
   performance.measure("nas-draw", "nas-draw");

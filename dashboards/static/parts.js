@@ -22,7 +22,7 @@ function againOf(part) {
 
 /** @param {Element} part @param {number} status @param {string} why */
 function failed(part, status, why) {
-  const place = part.querySelector("[data-waiting]");
+  const place = part.querySelector(":scope > [data-waiting]"); // not that of a part within it
   if (place instanceof HTMLElement) place.textContent = sentence(place.dataset.waiting ?? "", status, why);
   againOf(part).failed(status);
 }

@@ -127,6 +127,22 @@ def test_what_failed_is_fetched_when_the_server_is_back(own: Tab, sampled: Site)
     expect(told).to_be_hidden(timeout=SOON_MS)
 
 
+def test_a_part_that_was_there_stays_as_it_is(own: Tab, sampled: Site) -> None:
+    """Also what waits within it to be opened: that has not failed."""
+    page = own.page
+    own.open(f"/searches/{sampled.id}")
+    waiting = page.get_by_text("Loading the table …")
+    expect(waiting).to_have_count(1, timeout=SOON_MS)
+    part = page.locator("#volume-part")
+    former = part.inner_html()
+    Failing(own, gone, rf"/searches/{sampled.id}/progress/volume$")
+    with page.expect_event("requestfailed", lambda own: own.url.endswith("/progress/volume"), timeout=SOON_MS):
+        part.dispatch_event("nas:again")
+    with page.expect_event("requestfailed", lambda own: own.url.endswith("/progress/volume"), timeout=SOON_MS):
+        pass  # by itself: the first failure has been handled
+    assert part.inner_html() == former
+
+
 def test_the_stream_says_that_the_server_is_back(own: Tab, sampled: Site) -> None:
     page = own.page
     page.add_init_script("window.backs = 0; document.addEventListener('nas:back', () => { window.backs++; })")

@@ -25,6 +25,7 @@ export class Members {
     element("all-members").addEventListener("click", () => {
       this._all = true;
       this.show();
+      element("members").parentElement?.focus({preventScroll: true}); // the button is gone
     });
     this._showCompare();
   }

@@ -52,6 +52,17 @@ document.addEventListener("htmx:after:request", event => {
   if (ctx.response?.status < 400) parts.get(ctx.sourceElement)?.worked();
 });
 
+// --- whoever pressed what is gone with the answer goes on at what has come ---
+
+/** @type {Element | null} */
+let held = null;
+document.addEventListener("htmx:before:swap", () => { held = document.activeElement; });
+document.addEventListener("htmx:after:swap", event => {
+  const {ctx} = /** @type {CustomEvent} */ (event).detail;
+  if (!held || held.isConnected) return;
+  ctx.target?.querySelector('[tabindex="0"]')?.focus({preventScroll: true});
+});
+
 document.addEventListener("nas:back", allAgain);
 addEventListener("online", allAgain);
 

@@ -2,11 +2,14 @@
 
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
-from nas.records import CandidateState
+from nas.adapters.sql.store import SqlStore
+from nas.records import CandidateState, Origin
+from tests.dashboards import sample
 from tests.services.browser.conftest import Site
 from tests.services.browser.tab import NARROW, WIDE, Tab, tab
 
@@ -148,3 +151,39 @@ def test_filters_keep_the_focus(search: Page) -> None:
         search.keyboard.press("ArrowDown")
         expect(search).to_have_url(re.compile(f"state={state}"), timeout=SOON_MS)
         expect(search.locator("#filter-state")).to_be_focused()
+
+
+def test_older_events_until_there_are_none(search: Page, sampled: Site) -> None:
+    """The button keeps the focus while it is there; with the last ones it goes, and the focus is at the events."""
+    for number in range(150):
+        sampled.service.store.add_event(sampled.id, "note", f"event {number}", at=1.0)
+    search.reload()
+    more, part = search.locator("#events-more"), search.locator("#events-part")
+    reach(search, "#events-more")
+    while more.count():
+        shown = part.get_by_role("listitem").count()
+        search.keyboard.press("Enter")
+        search.wait_for_function("shown => document.querySelectorAll('#events-part li').length > shown", arg=shown)
+        assert more.count() == 0 or search.evaluate(FOCUS) == "events-more"
+    expect(part.get_by_role("region")).to_be_focused()
+
+
+def test_a_front_of_more_than_are_shown(browser: Browser, busy: tuple[str, SqlStore]) -> None:
+    url, store = busy
+    for number in range(10, 80):
+        plot = sample.Plot(Origin.UNIFORM, CandidateState.COMPLETED, depth=number, width=32)
+        record = sample.candidate_record(number, plot, sample.START)
+        store.add_candidate(replace(record, val_bpb=1.5 - number / 100))  # the deeper, the better
+    with tab(browser, url) as own:
+        page = own.page
+        own.open(f"/searches/{sample.ID}")
+        rows = page.locator("#members tbody tr")
+        expect(rows).to_have_count(50)
+        reach(page, "#all-members")
+        page.keyboard.press("Enter")
+        expect(page.locator("#all-members")).to_be_hidden()
+        assert rows.count() >= 70
+        expect(page.get_by_role("region", name="Members of the front")).to_be_focused()
+        reach(page, "#members input")
+        page.keyboard.press("Space")
+        assert page.locator("#members input:checked").count() == 1

@@ -113,13 +113,14 @@ def test_decoders_share_nothing_and_keep_no_gradients(random_model: Build) -> No
 
 @variant
 def test_operators_are_counted_to_the_one(name: str, random_model: Build) -> None:
-    """Of a token amid a context, on the CPU; views launch nothing."""
+    """Of a token amid a context, on the CPU. Views launch nothing; nor does the one, not called so, with which torch
+    gives a product by MKL its shape."""
 
     class Counted(TorchDispatchMode):
         count = 0
 
         def __torch_dispatch__(self, func, types, args=(), kwargs=None):  # type: ignore[no-untyped-def]
-            self.count += not func.is_view
+            self.count += not (func.is_view or func is torch.ops.aten._unsafe_view.default)
             return func(*args, **(kwargs or {}))
 
     architecture = VARIANTS[name]

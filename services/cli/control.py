@@ -11,7 +11,7 @@ import typer
 
 from nas.errors import SpecError, StateError, UnreachableError
 from nas.ports import PublicStore
-from nas.records import RequestKind, RequestRecord, SearchRecord, SearchState
+from nas.records import LogRecord, RequestKind, RequestRecord, SearchRecord, SearchState
 from services.cli import remote
 from services.cli.access import find_search, opened, opened_here
 from services.cli.output import Format, Output, say
@@ -160,7 +160,8 @@ def logs(
         past = told.news()
         _print(past[-lines:] if lines else past)
         for _ in _while_attended(store, record.id) if follow else ():
-            _print(told.news())
+            with suppress(UnreachableError):
+                _print(told.news())
         if follow:
             _print(told.news())
 
@@ -176,22 +177,19 @@ class _Told:
     def news(self) -> list[tuple[float, str, str]]:
         """Time, level and message."""
         events = self._store.events(self._search_id, after=self._event)
+        lines = [] if self._number is None else self._store.log(self._search_id, self._number, after=self._line)
+        # only now: of what could not be read whole, nothing was told
         self._event = events[-1].sequence if events else self._event
-        found = [(own.at, own.level, own.message) for own in events if self._number in (None, own.number)]
-        if self._number is not None:
-            self._notes |= {own.message for own in events if own.kind == "note"}
-            found += self._logged(self._number)
-        return sorted(found, key=lambda own: own[0])
-
-    def _logged(self, number: int) -> list[tuple[float, str, str]]:
-        """Without what an event has said already."""
-        lines = self._store.log(self._search_id, number, after=self._line)
         self._line = lines[-1].sequence if lines else self._line
-        return [
-            (own.at, own.level, f"attempt {own.attempt + 1}: {own.message}")
-            for own in lines
-            if f"candidate {number}: {own.message}" not in self._notes
-        ]
+        self._notes |= {own.message for own in events if own.kind == "note"}
+        found = [(own.at, own.level, own.message) for own in events if self._number in (None, own.number)]
+        return sorted([*found, *self._logged(lines)], key=lambda own: own[0])
+
+    def _logged(self, lines: list[LogRecord]) -> Iterator[tuple[float, str, str]]:
+        """Without what an event has said already."""
+        for own in lines:
+            if f"candidate {self._number}: {own.message}" not in self._notes:
+                yield (own.at, own.level, f"attempt {own.attempt + 1}: {own.message}")
 
 
 def _print(news: list[tuple[float, str, str]]) -> None:

@@ -113,6 +113,8 @@ class Measured:
 
     def _take_down(self, scope: Scope, status: int, seconds: float) -> None:
         path = getattr(scope.get("route"), "path", "none")
+        if scope["path"].startswith(f"{API}/") and path.startswith("/") and not path.startswith(API):
+            path = API + path  # a route does not know what the router that has it is below
         if not path.endswith("/stream"):
             self._figures.requests.labels(scope["method"], path, status).observe(seconds)
 

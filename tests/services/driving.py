@@ -191,7 +191,15 @@ def ending(process: "subprocess.Popen[str]") -> Iterator["subprocess.Popen[str]"
     """Nothing of the group survives the block; what it has started in others ends by itself."""
     try:
         with process:
-            yield process
+            try:
+                yield process
+            except BaseException:
+                _kill(process)  # it would be waited for
+                raise
     finally:
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
+        _kill(process)
+
+
+def _kill(process: "subprocess.Popen[str]") -> None:
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)

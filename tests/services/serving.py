@@ -1,6 +1,7 @@
 """A server as a process, and its users."""
 
 import contextlib
+import re
 import signal
 import socket
 import subprocess
@@ -8,6 +9,8 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+
+import httpx2
 
 from nas.client.client import Client
 from nas.errors import NasError
@@ -62,6 +65,20 @@ class Served:
 
     def client(self, token: str = "") -> Client:
         return Client(self.url, token)
+
+    def answered(self, path: str) -> int:
+        """Questions of a path, by its template, since it began."""
+        figures = httpx2.get(f"{self.url}/metrics", timeout=60).text
+        counts = re.findall(rf'nas_request_seconds_count{{method="GET",route="{re.escape(path)}",.*}} (\S+)', figures)
+        return sum(int(float(own)) for own in counts)
+
+    def followed(self, process: "subprocess.Popen[str]") -> None:
+        """Waits until a command has asked twice after a search, so that it does so again and again, or has ended."""
+        path, limit = "/api/v1/searches/{search_id}", time.monotonic() + START_SECONDS
+        least = self.answered(path) + 2
+        while self.answered(path) < least and process.poll() is None:
+            assert time.monotonic() < limit
+            time.sleep(0.05)
 
     def by(self, user: Place, *arguments: object, **environment: str) -> Done:
         """A command of somebody who uses this server."""

@@ -264,7 +264,7 @@ def test_ctrl_c_only_stops_following(used: Used) -> None:
     process = used.user.start("submit", "tiny.yaml", "--watch", environment=environment)
     assert process.stdout is not None
     own = process.stdout.readline().strip()
-    time.sleep(1.0)
+    used.served.followed(process)
     os.killpg(process.pid, signal.SIGINT)
     _, said = process.communicate(timeout=30)
     assert process.returncode == 130
@@ -289,7 +289,7 @@ def test_an_end_in_good_order_and_one_that_is_not(tmp_path_factory: pytest.TempP
                 served.start()
                 _wait_for(served, own, lambda states: len(states) > 1 and CandidateState.TRAINING in states)
                 waiting = user.start("wait", own, "-o", "json", environment={"NAS_SERVER": served.url})
-                time.sleep(1.0)
+                served.followed(waiting)
                 served.kill()
                 served.start()
                 out, err = waiting.communicate(timeout=600)

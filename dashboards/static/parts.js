@@ -52,7 +52,10 @@ document.addEventListener("htmx:after:request", event => {
   if (ctx.response?.status < 400) parts.get(ctx.sourceElement)?.worked();
 });
 
-// --- whoever pressed what is gone with the answer goes on at what has come ---
+document.addEventListener("nas:back", allAgain);
+addEventListener("online", allAgain);
+
+// --- where what has the focus is gone with an answer, what has come in its place gets it ---
 
 /** @type {Element | null} */
 let held = null;
@@ -62,9 +65,6 @@ document.addEventListener("htmx:after:swap", event => {
   if (!held || held.isConnected) return;
   ctx.target?.querySelector('[tabindex="0"]')?.focus({preventScroll: true});
 });
-
-document.addEventListener("nas:back", allAgain);
-addEventListener("online", allAgain);
 
 // --- what is fetched only where it is looked at: in ``details``, marked ``data-opened`` ---
 

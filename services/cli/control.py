@@ -178,7 +178,7 @@ class _Told:
         """Time, level and message."""
         events = self._store.events(self._search_id, after=self._event)
         lines = [] if self._number is None else self._store.log(self._search_id, self._number, after=self._line)
-        # only now: of what could not be read whole, nothing was told
+        # only now that both were read: else nothing is told, and the next call reads it again
         self._event = events[-1].sequence if events else self._event
         self._line = lines[-1].sequence if lines else self._line
         self._notes |= {own.message for own in events if own.kind == "note"}

@@ -15,6 +15,7 @@ from nas.records import (
     CandidateState,
     CurvePoint,
     DecisionRecord,
+    LeaseRecord,
     Origin,
     SearchRecord,
     SearchState,
@@ -89,6 +90,15 @@ def fill(store: Store, plots: tuple[Plot, ...] = PLOTS, *, minimize: tuple[str, 
     with store.transaction():
         _write(store, plots, replace(search_record(minimize), **search))
     return ID
+
+
+def fill_at_work(store: Store) -> LeaseRecord:
+    """The sample while it runs: nine candidates are over, number 9 is in training. Returns the lease of its driver."""
+    fill(store, PLOTS[:9], state=SearchState.RUNNING, finished_at=None, result=None)
+    record = candidate_record(9, PLOTS[0], START)
+    store.add_candidate(replace(record, state=S.TRAINING, val_bpb=None, artifact=""))
+    store.add_attempt(AttemptRecord(ID, 9, 0, START, "node-3, cuda:0"))
+    return store.take_lease(ID, "elsewhere:1", 600)
 
 
 def _write(store: Store, plots: tuple[Plot, ...], search: SearchRecord) -> None:

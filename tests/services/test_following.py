@@ -2,13 +2,12 @@
 
 import time
 from contextlib import closing
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from nas.adapters.sql.store import open_store
-from nas.records import AttemptRecord, CandidateState, LogLine, SearchState
+from nas.records import LogLine, SearchState
 from services.cli.remote import RETRY_SECONDS
 from tests.dashboards import sample
 from tests.services.driving import ending, make_place, said_until
@@ -28,11 +27,7 @@ from tests.services.serving import serving
 def test_a_server_that_is_away(tmp_path: Path, command: tuple[str, ...], code: int, told: list[str]) -> None:
     place = make_place(tmp_path)
     with closing(open_store(f"sqlite:///{place.home / 'nas.db'}")) as store:
-        sample.fill(store, sample.PLOTS[:9], state=SearchState.RUNNING, finished_at=None, result=None)
-        record = sample.candidate_record(9, sample.PLOTS[0], sample.START)
-        store.add_candidate(replace(record, state=CandidateState.TRAINING, val_bpb=None, artifact=""))
-        store.add_attempt(AttemptRecord(sample.ID, 9, 0, sample.START, "node-3, cuda:0"))
-        lease = store.take_lease(sample.ID, "elsewhere:1", 600)
+        lease = sample.fill_at_work(store)
         with serving(place, "--ray", "none") as served:
             asked = place.start(*command, environment={"NAS_SERVER": served.url})
             with ending(asked) as process:

@@ -5,7 +5,7 @@ import threading
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -14,7 +14,7 @@ from playwright.sync_api import Browser
 
 from benchmarks.dashboard.chromium import NAMES, browsing
 from nas.adapters.sql.store import SqlStore, open_store
-from nas.records import AttemptRecord, CandidateState, SearchState
+from nas.records import CandidateState
 from services.controller.app import create_app
 from services.controller.dispatch import NoRay
 from services.controller.service import Service
@@ -68,11 +68,7 @@ def sampled(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
 def busy(tmp_path: Path) -> Iterator[tuple[str, SqlStore]]:
     """A server with a search at work, and its store."""
     store = open_store(f"sqlite:///{tmp_path / 'nas.db'}")
-    sample.fill(store, sample.PLOTS[:9], state=SearchState.RUNNING, finished_at=None, result=None)
-    store.take_lease(sample.ID, "elsewhere:1", 600)
-    record = sample.candidate_record(9, sample.PLOTS[0], sample.START)
-    store.add_candidate(replace(record, state=CandidateState.TRAINING, val_bpb=None, artifact=""))
-    store.add_attempt(AttemptRecord(sample.ID, 9, 0, sample.START, "node-3, cuda:0"))
+    sample.fill_at_work(store)
     with answering(Service(Home(tmp_path, store.url), store, Settings(), NoRay())) as url:
         yield url, store
     store.close()
